@@ -1,0 +1,1 @@
+"""The log, datasets, prices: everything that reads or writes data."""

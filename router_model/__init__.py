@@ -1,0 +1,1 @@
+"""The pure domain of the router: types, features, predictor, pricing, constraints, policy."""

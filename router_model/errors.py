@@ -1,0 +1,83 @@
+"""Everything that is raised on purpose.
+
+RouterError
+├── InvalidRequestError      a body that can't be understood; names field, value, allowed
+│   └── MalformedJsonError   not JSON at all
+├── NoAdmissibleModelError   every model is excluded; carries the reasons
+├── CatalogError             a catalog file that can't be used
+├── ArtifactError            an artifact folder that is incomplete, altered or of another schema
+├── LogError                 a segment or store that can't be read or written
+├── DatasetError             data that can't be trained or evaluated on
+└── NotReadyError            the service has no artifact yet
+
+`code` is stable and part of the API.
+"""
+
+from collections.abc import Mapping
+
+
+class RouterError(Exception):
+    """Root of all errors raised on purpose."""
+
+    code = "router_error"
+
+
+class InvalidRequestError(RouterError):
+    """A request that can't be understood; the message names field, value and what is allowed."""
+
+    code = "invalid_request"
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        shown = repr(value)
+        if len(shown) > 80:
+            shown = shown[:77] + "..."
+        super().__init__(f"{field}: got {shown}, expected {allowed}")
+        self.field = field
+        self.allowed = allowed
+
+
+class MalformedJsonError(InvalidRequestError):
+    """The body is not JSON."""
+
+    code = "malformed_json"
+
+
+class NoAdmissibleModelError(RouterError):
+    """Every model is excluded; `excluded` maps each model to its reason."""
+
+    code = "no_admissible_model"
+
+    def __init__(self, excluded: Mapping[str, str]) -> None:
+        reasons = "; ".join(f"{model}: {reason}" for model, reason in excluded.items())
+        super().__init__(f"no model can take this request ({reasons or 'the catalog is empty'})")
+        self.excluded = dict(excluded)
+
+
+class CatalogError(RouterError):
+    """A catalog file that can't be used."""
+
+    code = "invalid_catalog"
+
+
+class ArtifactError(RouterError):
+    """An artifact folder that is incomplete, altered or of another schema."""
+
+    code = "invalid_artifact"
+
+
+class LogError(RouterError):
+    """A log segment or store that can't be read or written."""
+
+    code = "log_error"
+
+
+class DatasetError(RouterError):
+    """Data that can't be trained or evaluated on."""
+
+    code = "invalid_dataset"
+
+
+class NotReadyError(RouterError):
+    """The service has no artifact to decide with."""
+
+    code = "not_ready"

@@ -1,0 +1,293 @@
+"""The nouns of the domain: requests, models, candidates, decisions, outcomes.
+
+All are immutable `msgspec.Struct`s: they are built on the request path, where a frozen
+dataclass costs about ten times as much to construct, and they turn into JSON without code.
+Fields hold tuples and mappings, never lists.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Literal
+
+from msgspec import Struct, field
+
+Role = Literal["system", "user", "assistant", "tool"]
+PartKind = Literal["text", "image", "file", "thinking", "tool_call", "tool_result"]
+ResponseFormat = Literal["text", "json_object", "json_schema"]
+ToolChoiceMode = Literal["auto", "none", "required", "named"]
+Caching = Literal["none", "automatic", "marked"]
+
+
+class WireFormat(StrEnum):
+    """The request dialects that are understood."""
+
+    OPENAI_CHAT = "openai.chat"
+    OPENAI_RESPONSES = "openai.responses"
+    ANTHROPIC_MESSAGES = "anthropic.messages"
+    GEMINI = "gemini"
+
+
+class StepType(StrEnum):
+    """What a call is for, inside the loop of a coding agent."""
+
+    MAIN = "main"
+    TOOL_RESULT = "tool_result"
+    TITLE = "title"
+    SUMMARY = "summary"
+    COMMIT_MESSAGE = "commit_message"
+    COMPACTION = "compaction"
+    CLASSIFY = "classify"
+
+    @property
+    def is_side_call(self) -> bool:
+        """True for housekeeping calls that do not carry the task itself."""
+        return self not in (StepType.MAIN, StepType.TOOL_RESULT)
+
+
+class Part(Struct, frozen=True, gc=False):
+    """One piece of a message.
+
+    `text` is the text of a text, thinking or tool-result part, the JSON arguments of a tool
+    call, and empty for images and files. `is_signed` marks thinking that carries a provider's
+    signature or encrypted content, which no other provider can read.
+    """
+
+    kind: PartKind
+    text: str = ""
+    tool_name: str = ""
+    call_id: str = ""
+    is_error: bool = False
+    is_signed: bool = False
+    has_cache_marker: bool = False
+
+
+class Message(Struct, frozen=True):
+    """Consecutive parts of one role; neighbours of the same role are merged when parsed."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined by newlines."""
+        return "\n".join(part.text for part in self.parts if part.kind == "text")
+
+
+class ToolSpec(Struct, frozen=True, gc=False):
+    """A tool offered to the model; `schema` is the raw JSON of its parameters (may be empty).
+
+    `kind` is "function" or the provider's own type ("web_search", "bash_20250124", ...).
+    """
+
+    name: str
+    description: str = ""
+    schema: bytes = b""
+    kind: str = "function"
+    is_strict: bool = False
+    has_cache_marker: bool = False
+
+
+class ToolChoice(Struct, frozen=True, gc=False):
+    """How free the model is to call tools; `name` only where the mode is "named"."""
+
+    mode: ToolChoiceMode = "auto"
+    name: str = ""
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """One model call, whatever dialect it came in.
+
+    `system` joins the leading system and developer text; later system messages stay in
+    `messages`. `thinking` is the asked effort ("none", "low", "medium", "high", "adaptive",
+    "budget", ...) or None when the client said nothing. `session_hint` is a session id found
+    in the body; `has_provider_state` says that the call continues state the provider keeps.
+    """
+
+    messages: tuple[Message, ...]
+    system: str = ""
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat = "text"
+    response_schema: bytes = b""
+    is_strict_response: bool = False
+    requested_model: str = ""
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stream: bool = False
+    thinking: str | None = None
+    thinking_budget: int | None = None
+    n_cache_markers: int = 0
+    session_hint: str | None = None
+    has_provider_state: bool = False
+
+    @property
+    def last_user_text(self) -> str:
+        """Text of the last user message, harness text included; empty if there is none."""
+        for message in reversed(self.messages):
+            if message.role == "user" and (text := message.text):
+                return text
+        return ""
+
+    @property
+    def n_images(self) -> int:
+        """Image parts in the whole conversation, those inside tool results included."""
+        return sum(part.kind == "image" for m in self.messages for part in m.parts)
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    """Who asks. Everything is optional: an unnamed tenant is "default"."""
+
+    tenant: str = "default"
+    key: str | None = None
+    user: str | None = None
+    session: str | None = None
+    decision_id: str | None = None
+    client: str | None = None
+
+
+class PolicyOverrides(Struct, frozen=True, kw_only=True):
+    """Limits that one request sets for itself; None leaves the tenant's own setting."""
+
+    min_adequacy: float | None = None
+    max_cost_usd: float | None = None
+    max_tool_call_latency_ms: float | None = None
+    models: tuple[str, ...] | None = None
+
+
+class PriceTier(Struct, frozen=True, kw_only=True):
+    """Prices that hold for the whole call once its input exceeds `above_input_tokens`."""
+
+    above_input_tokens: int
+    input: float
+    output: float
+    cache_read: float | None = None
+    cache_write: float | None = None
+
+
+class PriceCard(Struct, frozen=True, kw_only=True):
+    """Prices in US dollars per million tokens; a missing cache price means the input price."""
+
+    input: float
+    output: float
+    cache_read: float | None = None
+    cache_write: float | None = None
+    tiers: tuple[PriceTier, ...] = ()
+
+
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """What a model can do; a flag that is not known for sure is False."""
+
+    tools: bool = False
+    parallel_tools: bool = False
+    json_mode: bool = False
+    strict_schema: bool = False
+    seed: bool = False
+    vision: bool = False
+    thinking: bool = False
+    caching: Caching = "none"
+
+
+class ModelCard(Struct, frozen=True, kw_only=True):
+    """One model that can be chosen. `price` None means unknown, never free.
+
+    `released` is an ISO date. `snapshot` is the pinned id to send to the provider.
+    `min_cache_tokens` is the shortest prefix that the provider caches.
+    """
+
+    id: str
+    provider: str
+    snapshot: str
+    family: str
+    context_window: int
+    max_output_tokens: int
+    capabilities: Capabilities = Capabilities()
+    price: PriceCard | None = None
+    released: str | None = None
+    open_weights: bool = False
+    aliases: tuple[str, ...] = ()
+    min_cache_tokens: int = 1024
+    cache_ttl_s: int = 300
+    enabled: bool = True
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """A model scored for one request. Cost in US dollars, expected over output length."""
+
+    model: str
+    p_adequate: float
+    expected_cost: float
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: float
+    tool_call_latency_ms: float
+
+
+class Expected(Struct, frozen=True, kw_only=True):
+    """What the chosen model is expected to do, as the API reports it."""
+
+    p_adequate: float
+    cost_usd: float
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    tool_call_latency_ms: float
+
+
+class Versions(Struct, frozen=True, kw_only=True):
+    """What must be known to replay a decision."""
+
+    artifact: str
+    catalog: str
+    policy: str
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """The answer for one request, with everything that is needed to learn from it later.
+
+    `distribution` holds the probability of every admissible action; `propensity` is that of
+    `model`. `excluded` maps each inadmissible model to "code: detail".
+    """
+
+    decision_id: str
+    model: str
+    snapshot: str
+    provider: str
+    fallbacks: tuple[str, ...]
+    expected: Expected
+    propensity: float
+    policy: str
+    reason: str
+    excluded: Mapping[str, str]
+    versions: Versions
+    distribution: Mapping[str, float]
+    candidates: tuple[Candidate, ...]
+    step_type: StepType
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """Tokens of one call. `input_tokens` includes cached and cache-write tokens."""
+
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What was observed after a decision. `adequate` None means not observed."""
+
+    decision_id: str
+    model: str
+    attempt: int = 0
+    adequate: bool | None = None
+    reward: float | None = None
+    signals: Mapping[str, float | bool | str] = field(default_factory=dict)
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    latency_ms: float | None = None
+    tool_call_latency_ms: float | None = None
+    tool_call_valid: bool | None = None
+    error: str | None = None
