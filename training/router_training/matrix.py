@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import ArrayLike, NDArray
 
+from router_data.rounds import Rounds
 from router_model.errors import DatasetError
 
 Floats = NDArray[np.float64]
@@ -108,3 +109,59 @@ def pick(values: Floats, choice: NDArray[Any]) -> Floats:
     if choice.ndim == 1:
         return np.asarray(values[np.arange(len(values)), choice])
     return np.asarray(np.take_along_axis(values, choice.astype(np.int64), axis=1))
+
+
+class Coverage(Struct, frozen=True, kw_only=True):
+    """What part of a data set the matrix covers, and why the rest is left out."""
+
+    n_contexts: int
+    n_models: int
+    models_left_out: tuple[str, ...]
+    n_contexts_left_out: int
+    has_cost: bool
+
+
+def matrix_of(rounds: Rounds) -> tuple[OutcomeMatrix, Coverage]:
+    """The largest part of the rounds in which every model has a score on every context.
+
+    Where costs are known, every cell has to have one too. Raises DatasetError when fewer than two
+    models share a context.
+    """
+    if len(rounds.models) < 2:
+        raise DatasetError(
+            f"model: got only {list(rounds.models)}, expected outcomes of at least 2 models"
+        )
+    score = rounds.matrix("reward")
+    cost = rounds.matrix("cost_usd")
+    is_scored = np.isfinite(score)
+    is_priced = is_scored & np.isfinite(cost)
+    has_cost = bool(np.nansum(cost[is_priced]) > 0) and _is_usable(is_priced)
+    rows, columns = complete_part(is_priced if has_cost else is_scored)
+    if columns.sum() < 2 or not rows.any():
+        raise DatasetError(
+            "outcomes: no two models were scored on the same request, expected at least some "
+            "requests with outcomes of two or more models"
+        )
+    part = np.ix_(rows, columns)
+    matrix = OutcomeMatrix(
+        models=tuple(np.array(rounds.models)[columns].tolist()),
+        score=score[part],
+        adequate=rounds.matrix("adequate")[part],
+        cost=cost[part] if has_cost else np.full(score[part].shape, np.nan),
+        group=rounds.group[rows].astype(str),
+        task=rounds.task[rows].astype(str),
+        context=np.flatnonzero(rows),
+    )
+    coverage = Coverage(
+        n_contexts=rounds.n_contexts,
+        n_models=len(rounds.models),
+        models_left_out=tuple(np.array(rounds.models)[~columns].tolist()),
+        n_contexts_left_out=int((~rows).sum()),
+        has_cost=has_cost,
+    )
+    return matrix, coverage
+
+
+def _is_usable(observed: Bools) -> bool:
+    rows, columns = complete_part(observed)
+    return bool(columns.sum() >= 2 and rows.any())

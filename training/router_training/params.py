@@ -1,0 +1,120 @@
+"""Training parameters: one frozen object from one TOML file."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from router_model.errors import RouterError
+
+
+class ParamsError(RouterError):
+    """A parameter file that can't be used; names the key, the value and what is allowed."""
+
+    code = "invalid_params"
+
+
+class TrainingParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a training run depends on besides the data.
+
+    Each field says what it trades.
+    """
+
+    encoder: str = "wordllama"
+    """Text encoder by name or path; larger ones cost training time, serving cost stays."""
+    embedding_dim: int = 64
+    """Leading embedding dimensions that are kept; more see finer topics and overfit sooner."""
+    n_projection: int = 16
+    """Directions the embedding is projected on for the trees; more see more, overfit sooner."""
+    n_estimators: int = 400
+    """Trees; more fit closer and predict slower."""
+    num_leaves: int = 31
+    """Leaves a tree; more catch interactions and overfit sooner."""
+    min_data_in_leaf: int = 20
+    """Least rows in a leaf; more is smoother and misses rare cases."""
+    learning_rate: float = 0.05
+    """Step of each tree; less needs more trees."""
+    n_folds: int = 5
+    """Folds of cross-validation; more train on more data and take longer. 0: one per group."""
+    n_inner_folds: int = 3
+    """Folds inside the training part that choose the operating point; more take longer."""
+    calibration: Literal["isotonic", "beta", "sigmoid"] = "isotonic"
+    """Calibration map; isotonic fits any monotone shape and needs the most data."""
+    seed: int = 0
+    """Seed of every random choice in a run."""
+    adequacy_threshold: float = 0.5
+    """Least reward that counts as adequate; higher asks more of cheap models."""
+    test_share: float = 0.2
+    """Share of contexts, the latest, that is reported on; more is a surer report, less training."""
+    calibration_share: float = 0.15
+    """Share of contexts between training and test that calibrates."""
+    alpha: float = 0.05
+    """Largest share of downgraded requests that may turn out inadequate."""
+    n_resamples: int = 1000
+    """Bootstrap resamples of each interval; more are steadier ends and take longer."""
+    min_contexts: int = 50
+    """Fewest contexts a run trains on; fewer give a model that only looks like one."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ParamsError(f"{name}: got {value}, expected {low} to {high}")
+        if self.n_folds == 1:
+            raise ParamsError("n_folds: got 1, expected 0 (one per group) or at least 2")
+        if self.test_share + self.calibration_share >= 1:
+            raise ParamsError(
+                f"test_share + calibration_share: got "
+                f"{self.test_share + self.calibration_share:g}, expected less than 1"
+            )
+
+
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("embedding_dim", 0, 4096),
+    ("n_projection", 0, 4096),
+    ("n_estimators", 1, 100_000),
+    ("num_leaves", 2, 131_072),
+    ("min_data_in_leaf", 1, 1_000_000),
+    ("learning_rate", 1e-6, 1.0),
+    ("n_folds", 0, 1000),
+    ("n_inner_folds", 2, 1000),
+    ("adequacy_threshold", 0.0, 1.0),
+    ("test_share", 0.01, 0.9),
+    ("calibration_share", 0.01, 0.9),
+    ("alpha", 0.0, 1.0),
+    ("n_resamples", 1, 1_000_000),
+    ("min_contexts", 3, 1_000_000_000),
+)
+
+
+def load_params(path: Path) -> TrainingParams:
+    """Parameters of a TOML file; what it leaves out keeps its default. Raises ParamsError."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such file, expected a TOML file of parameters") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not valid TOML: {error}") from error
+    try:
+        return params_from(values)
+    except ParamsError as error:
+        raise ParamsError(f"{path}: {error}") from error
+
+
+def params_from(values: dict[str, Any]) -> TrainingParams:
+    """Parameters of a mapping. Raises ParamsError for unknown keys and unusable values."""
+    allowed = TrainingParams.__struct_fields__
+    for key in values:
+        if key not in allowed:
+            raise ParamsError(f"unknown key {key!r}, allowed are {', '.join(allowed)}")
+    try:
+        return msgspec.convert(values, TrainingParams)
+    except msgspec.ValidationError as error:
+        raise ParamsError(str(error)) from error
+
+
+def as_dict(params: TrainingParams) -> dict[str, Any]:
+    """Every parameter by name, as it is logged with a run."""
+    return msgspec.structs.asdict(params)
