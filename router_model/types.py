@@ -178,7 +178,11 @@ class PriceCard(Struct, frozen=True, kw_only=True):
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
-    """What a model can do; a flag that is not known for sure is False."""
+    """What a model can do; a flag that is not known for sure is False.
+
+    `forced_tool_choice`: a call may demand "some tool" or a named one; several thinking models
+    refuse that.
+    """
 
     tools: bool = False
     parallel_tools: bool = False
@@ -187,13 +191,16 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     seed: bool = False
     vision: bool = False
     thinking: bool = False
+    forced_tool_choice: bool = False
     caching: Caching = "none"
 
 
 class ModelCard(Struct, frozen=True, kw_only=True):
     """One model that can be chosen. `price` None means unknown, never free.
 
-    `released` is an ISO date. `snapshot` is the pinned id to send to the provider.
+    `released` is an ISO date. `snapshot` is the id to send to the provider; it names one fixed
+    version only where `is_snapshot_pinned`, otherwise it is an alias that the provider may move.
+    `max_input_tokens` is set where the input limit is below the context window.
     `min_cache_tokens` is the shortest prefix that the provider caches.
     """
 
@@ -211,6 +218,8 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     min_cache_tokens: int = 1024
     cache_ttl_s: int = 300
     enabled: bool = True
+    is_snapshot_pinned: bool = False
+    max_input_tokens: int | None = None
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
