@@ -1,16 +1,26 @@
 """The only door to DuckDB: connections, reading of tables, and the views over the log."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from router_model.errors import DatasetError
+from router_data.log import log_dir, segment_paths
+from router_data.manifest import read_manifest
+from router_model.errors import DatasetError, LogError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Columns = dict[str, NDArray[Any]]
+Connection = duckdb.DuckDBPyConnection
+ReadError = duckdb.Error
 
 # json, parquet and icu are part of the library; nothing else may be fetched at run time.
 _CONFIG: dict[str, str] = {
@@ -18,12 +28,165 @@ _CONFIG: dict[str, str] = {
     "autoload_known_extensions": "false",
 }
 
+_SPEND_GROUPS = ("tenant", "user", "key", "model", "day")
+_SPEND = """
+    select {group} as "group", count(*) as n_outcomes,
+           count(*) filter (where cost_usd is null) as n_without_cost,
+           coalesce(sum(cost_usd), 0.0) as cost_usd,
+           sum(input_tokens)::bigint as input_tokens, sum(output_tokens)::bigint as output_tokens
+    from spending
+    where (? is null or tenant = ?) and (? is null or ts_ms >= ?)
+    group by all order by cost_usd desc, "group"
+"""
+_JSON_COLUMNS = ("excluded", "candidates", "signals")
+_DECISION = "select * from decisions where decision_id = ? and (? is null or tenant = ?) limit 2"
+_OUTCOMES = "select * from outcomes where decision_id = ? and tenant = ? order by attempt"
+_STORED = """
+    create or replace view stored_{kind}s as
+    select * from read_parquet(getvariable('{kind}_files'), union_by_name = true,
+                               hive_partitioning = false)
+"""
 
-def connect(database: str = ":memory:") -> duckdb.DuckDBPyConnection:
+
+class Store:
+    """Views over a log folder (or the state folder around it), read-only.
+
+    `decisions`, `outcomes` and `rounds` are Parquet files plus unread segments, deduplicated;
+    the list of files is renewed before each query, so rows are seen as soon as they are
+    written, also while servers write and a compaction runs. Line checksums are not checked
+    here: a torn or unreadable line is left out, and `log.verify` finds altered ones. One
+    instance may be shared by threads.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.log = log_dir(path)
+        self._lock = threading.Lock()
+        self._connection = connect_log()
+
+    def query(self, sql: str, params: Sequence[object] = ()) -> list[dict[str, Any]]:
+        """The answer's rows as dicts; values are bound to the question marks in `sql`."""
+        with self._lock:
+            answer = self._execute(sql, params)
+            names = [column[0] for column in answer.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+    def arrays(self, sql: str, params: Sequence[object] = ()) -> "Columns":
+        """The answer's columns as arrays: NaN for a missing number, None for a missing text."""
+        with self._lock:
+            return columns(self._execute(sql, params))
+
+    def frame(self, sql: str, params: Sequence[object] = ()) -> "pd.DataFrame":
+        """The answer as a pandas frame; needs pandas."""
+        with self._lock:
+            return self._execute(sql, params).df()
+
+    def decision(self, decision_id: str, *, tenant: str | None = None) -> dict[str, Any] | None:
+        """A decision's row with its `outcomes`; None when there is none.
+
+        Without `tenant` the id must belong to one tenant only.
+        """
+        found = self.query(_DECISION, (decision_id, tenant, tenant))
+        if len(found) > 1:
+            raise LogError(f"decision_id {decision_id!r} exists for several tenants: name one")
+        if not found:
+            return None
+        outcomes = self.query(_OUTCOMES, (decision_id, found[0]["tenant"]))
+        return _decoded(found[0]) | {"outcomes": [_decoded(row) for row in outcomes]}
+
+    def spend(
+        self, group_by: str, *, tenant: str | None = None, since_ms: int | None = None
+    ) -> list[dict[str, Any]]:
+        """US dollars and tokens by tenant, user, key, model or day, dearest first.
+
+        Imported outcomes are left out. `n_without_cost` outcomes had no known cost: the sum
+        is then a lower bound.
+        """
+        if group_by not in _SPEND_GROUPS:
+            raise LogError(f"group_by: got {group_by!r}, expected {', '.join(_SPEND_GROUPS)}")
+        sql = _SPEND.format(group=quoted(group_by))
+        return self.query(sql, (tenant, tenant, since_ms, since_ms))
+
+    def snapshot(self, path: Path) -> None:
+        """Write decisions, outcomes and rounds as tables of a new DuckDB file."""
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.unlink(missing_ok=True)
+        with self._lock:
+            self._execute(f"attach '{_literal(temporary)}' as built", ())
+            try:
+                for name in ("decisions", "outcomes", "rounds"):
+                    self._execute(f"create table built.{name} as select * from {name}", ())
+            finally:
+                self._connection.execute("detach built")
+        temporary.replace(path)
+
+    def export(self, sql: str, params: Sequence[object], path: Path) -> int:
+        """Write an answer as Parquet or CSV, by the file's ending; returns the number of rows."""
+        formats = {".parquet": "format parquet, compression zstd", ".csv": "format csv, header"}
+        if path.suffix not in formats:
+            raise LogError(f"{path}: got ending {path.suffix!r}, expected .parquet or .csv")
+        with self._lock:
+            self._refresh()
+            return copy_to(self._connection, sql, params, path, formats[path.suffix])
+
+    def close(self) -> None:
+        """Give back the memory; the store can't be used afterwards."""
+        self._connection.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _execute(self, sql: str, params: Sequence[object]) -> Connection:
+        # A compaction may delete a file between listing and reading; the second list is newer.
+        for attempt in (1, 2):
+            self._refresh()
+            try:
+                return self._connection.execute(sql, list(params))
+            except duckdb.IOException as error:
+                if attempt == 2:
+                    raise LogError(f"{self.log}: can't be read: {error}") from error
+        raise AssertionError("unreachable")
+
+    def _refresh(self) -> None:
+        manifest = read_manifest(self.log)
+        folded = set(manifest.folded)
+        segments = [str(path) for path in segment_paths(self.log) if path.name not in folded]
+        # The reader accepts no empty list.
+        self._set("segments", segments or ["/dev/null"])
+        for kind in ("decision", "outcome"):
+            files = [str(self.log / file.path) for file in manifest.files if file.kind == kind]
+            if files:
+                self._set(f"{kind}_files", files)
+                self._connection.execute(_STORED.format(kind=kind))
+
+    def _set(self, variable: str, paths: list[str]) -> None:
+        self._connection.execute(f"set variable {variable} = ?", [paths])
+
+
+def connect(database: str = ":memory:") -> Connection:
     """A connection that never installs or loads extensions and keeps time in UTC."""
     connection = duckdb.connect(database, config=dict(_CONFIG))
     connection.execute("set TimeZone = 'UTC'")
     return connection
+
+
+def connect_log() -> Connection:
+    """A connection with the types, macros and views of `schema.sql`, without any file yet."""
+    connection = connect()
+    connection.execute("set variable segments = ['/dev/null']")
+    connection.execute(resources.files("router_data").joinpath("schema.sql").read_text())
+    return connection
+
+
+def copy_to(
+    connection: Connection, sql: str, params: Sequence[object], path: Path, options: str
+) -> int:
+    """Write a query's answer to a file; returns the number of rows."""
+    query = f"copy ({sql}) to '{_literal(path)}' ({options})"
+    answer = connection.execute(query, list(params)).fetchone()
+    return int(answer[0]) if answer else 0
 
 
 def quoted(name: str) -> str:
@@ -54,7 +217,7 @@ def read_parquet(path: Path, expressions: Mapping[str, str], *, suffix: str = ""
         return columns(_guarded(connection, query, path))
 
 
-def columns(answer: duckdb.DuckDBPyConnection) -> Columns:
+def columns(answer: Connection) -> Columns:
     """A query's answer as plain arrays: NaN for a missing number, None for a missing text."""
     return {name: _plain(np.ma.asanyarray(values)) for name, values in answer.fetchnumpy().items()}
 
@@ -71,9 +234,18 @@ def _plain(values: "np.ma.MaskedArray[Any, np.dtype[Any]]") -> NDArray[Any]:
     return plain
 
 
-def _guarded(
-    connection: duckdb.DuckDBPyConnection, query: str, path: Path
-) -> duckdb.DuckDBPyConnection:
+def _decoded(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its JSON columns as Python values."""
+    texts = {name: row[name] for name in _JSON_COLUMNS if row.get(name) is not None}
+    return row | {name: msgspec.json.decode(text) for name, text in texts.items()}
+
+
+def _literal(path: Path) -> str:
+    """A path inside an SQL string; only where DuckDB takes no bound value."""
+    return str(path).replace("'", "''")
+
+
+def _guarded(connection: Connection, query: str, path: Path) -> Connection:
     try:
         return connection.execute(query, [str(path)])
     except duckdb.Error as error:

@@ -1,0 +1,139 @@
+"""The rows of the log: one per decision and one per outcome.
+
+Rows hold ingredients (candidates, distribution, propensity, versions, exclusions, usage), never
+rewards. Features are base64 of little-endian float32, embeddings of little-endian float16.
+The prompt's text is only there when the tenant opted in.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from router_model.features import SCHEMA, Context
+from router_model.types import Caller, Candidate, Decision, Outcome, Request, WireFormat
+
+ROW_SCHEMA = 1
+
+
+def decision_row(
+    decision: Decision,
+    *,
+    caller: Caller,
+    request: Request,
+    context: Context,
+    embedding: NDArray[np.float32],
+    encoder: str,
+    session: str,
+    wire_format: WireFormat | str,
+    now_ms: int,
+    feature_schema: str = SCHEMA.hash,
+    text: str | None = None,
+) -> dict[str, Any]:
+    """The log row of one decision; `encoder` is the hash of the text encoder.
+
+    `text` is logged only when given: pass it for tenants that opted in.
+    """
+    row = {
+        "schema": ROW_SCHEMA,
+        "kind": "decision",
+        "ts_ms": now_ms,
+        "decision_id": decision.decision_id,
+        "tenant": caller.tenant,
+        "key": caller.key,
+        "user": caller.user,
+        "session": session,
+        "client": caller.client or context.family or None,
+        "format": str(wire_format),
+        "requested_model": request.requested_model,
+        "request_hash": request_hash(request),
+        "step_type": str(decision.step_type),
+        "model": decision.model,
+        "snapshot": decision.snapshot,
+        "provider": decision.provider,
+        "propensity": decision.propensity,
+        "policy": decision.policy,
+        "reason": decision.reason,
+        "feedback": "bandit",
+        "fallbacks": decision.fallbacks,
+        "excluded": decision.excluded,
+        "candidates": candidate_rows(decision.candidates, decision.distribution),
+        "features": encode_features(context.values),
+        "feature_schema": feature_schema,
+        "embedding": encode_embedding(embedding),
+        "encoder": encoder,
+        "input_tokens": int(context.input_tokens),
+        "versions": msgspec.to_builtins(decision.versions),
+        "dataset": None,
+        "task": None,
+        "group": None,
+    }
+    return row if text is None else row | {"text": text}
+
+
+def outcome_row(outcome: Outcome, *, tenant: str, now_ms: int) -> dict[str, Any]:
+    """The log row of one outcome."""
+    row: dict[str, Any] = msgspec.to_builtins(outcome)
+    return {"schema": ROW_SCHEMA, "kind": "outcome", "ts_ms": now_ms, "tenant": tenant, **row}
+
+
+def candidate_rows(
+    candidates: Sequence[Candidate], distribution: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Candidates with the probability that the policy gave each of them."""
+    return [
+        {**msgspec.to_builtins(candidate), "probability": distribution.get(candidate.model, 0.0)}
+        for candidate in candidates
+    ]
+
+
+def request_hash(request: Request) -> str:
+    """Hash of a request's content; the same for the same request in any dialect."""
+    return hashlib.sha256(msgspec.json.encode(request)).hexdigest()[:32]
+
+
+def encode_features(values: NDArray[np.float32]) -> str:
+    """Base64 of little-endian float32.
+
+    >>> encode_features(np.array([1.0], dtype=np.float32))
+    'AACAPw=='
+    """
+    return base64.b64encode(np.asarray(values, dtype="<f4").tobytes()).decode()
+
+
+def encode_embedding(values: NDArray[np.float32]) -> str:
+    """Base64 of little-endian float16.
+
+    >>> encode_embedding(np.array([1.0], dtype=np.float32))
+    'ADw='
+    """
+    return base64.b64encode(np.asarray(values).astype("<f2").tobytes()).decode()
+
+
+def decode_features(texts: Sequence[str]) -> NDArray[np.float32]:
+    """The matrix of many rows' features; all must have the same length.
+
+    >>> decode_features(["AACAPw==", "AACAPw=="])
+    array([[1.],
+           [1.]], dtype=float32)
+    """
+    return _decode(texts, "<f4")
+
+
+def decode_embeddings(texts: Sequence[str]) -> NDArray[np.float32]:
+    """The matrix of many rows' embeddings, as float32; all must have the same length.
+
+    >>> decode_embeddings(["ADw="])
+    array([[1.]], dtype=float32)
+    """
+    return _decode(texts, "<f2")
+
+
+def _decode(texts: Sequence[str], kind: str) -> NDArray[np.float32]:
+    data = b"".join(base64.b64decode(text) for text in texts)
+    values = np.frombuffer(data, dtype=kind).astype(np.float32)
+    return values.reshape(len(texts), -1) if texts else values.reshape(0, 0)
