@@ -10,7 +10,10 @@ import msgspec
 
 from router_model.types import Capabilities, ModelCard, PriceCard, PriceTier
 
-_STRUCTS: Final = {"capabilities": Capabilities, "price": PriceCard}
+_STRUCTS: Final[Mapping[str, type[msgspec.Struct]]] = {
+    "capabilities": Capabilities,
+    "price": PriceCard,
+}
 _VALIDATION_PATH: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 _MISSING: Final = re.compile(r"missing required field `(?P<name>\w+)`")
 

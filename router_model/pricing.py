@@ -41,7 +41,8 @@ def expected_cost(
         cost = (uncached·input + cached·cache_read + written·cache_write + out·output) / 10⁶
 
     >>> price = PriceCard(input=3.0, output=15.0, cache_read=0.3)
-    >>> round(expected_cost(price, input_tokens=100_000, cached_tokens=90_000, output_tokens=500), 4)
+    >>> cost = expected_cost(price, input_tokens=100_000, cached_tokens=90_000, output_tokens=500)
+    >>> round(cost, 4)
     0.0645
     """
     rates = price_at(price, input_tokens)
