@@ -70,16 +70,18 @@ def best_model_within(matrix: OutcomeMatrix, cost: float) -> int | None:
     return int(np.argmax(score)) if np.isfinite(score).any() else None
 
 
-def random_uniform(matrix: OutcomeMatrix, *, rng: np.random.Generator) -> Choice:
-    """A model drawn uniformly for each context."""
-    return rng.integers(0, len(matrix.models), size=matrix.n)
+def random_uniform(matrix: OutcomeMatrix) -> tuple[Floats, Floats]:
+    """Expected score and cost per context of a model drawn uniformly."""
+    return np.asarray(matrix.score.mean(axis=1)), np.asarray(matrix.cost.mean(axis=1))
 
 
 def random_mix(
-    matrix: OutcomeMatrix, *, first: int, second: int, share: float, rng: np.random.Generator
-) -> Choice:
-    """Model `second` with probability `share`, `first` otherwise."""
-    return np.where(rng.random(matrix.n) < share, second, first).astype(np.int64)
+    matrix: OutcomeMatrix, *, first: int, second: int, share: float
+) -> tuple[Floats, Floats]:
+    """Expected score and cost per context of `second` with probability `share`, else `first`."""
+    weight = np.array([1.0 - share, share])
+    columns = [first, second]
+    return matrix.score[:, columns] @ weight, matrix.cost[:, columns] @ weight
 
 
 def oracle_cheapest_adequate(matrix: OutcomeMatrix) -> Choice:

@@ -12,9 +12,10 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from router_data.rounds import Rounds
-from router_training.baselines import best_model
 from router_training.curves import (
+    GOALS,
     SWEEPS,
+    Goal,
     Policy,
     SweepKind,
     apply,
@@ -63,19 +64,25 @@ class Fit(Protocol):
         ...
 
 
-class HeldOut(Struct, frozen=True, kw_only=True):
-    """Held-out predictions, and the operating point that each fold's training part chose.
+class OperatingPoint(Struct, frozen=True, kw_only=True):
+    """Held-out choices by the policies that each fold's training part found best for a goal."""
 
-    `p_all` covers all contexts and models of the rounds; `p`, `cost`, `choice` and `fold` the
-    rows and columns of the matrix. `kind` is the sweep with the larger area in training.
+    goal: Goal
+    choice: Ints
+    policies: tuple[Policy, ...]
+
+
+class HeldOut(Struct, frozen=True, kw_only=True):
+    """Held-out predictions with the operating points, one per goal.
+
+    `p_all` covers all contexts and models of the rounds; `p` and `cost` the rows and columns of
+    the matrix. `kind` is the sweep with the larger area in training.
     """
 
     p_all: Floats
     p: Floats
     cost: Floats
-    choice: Ints
-    fold: Ints
-    policies: tuple[Policy, ...]
+    points: tuple[OperatingPoint, ...]
     kind: SweepKind
 
 
@@ -99,57 +106,53 @@ def cross_validate(
     """Held-out predictions of every fold; `folds` numbers the contexts of the rounds."""
     p_all = np.full((rounds.n_contexts, len(rounds.models)), np.nan)
     cost = np.full(matrix.cost.shape, np.nan)
-    choice = np.zeros(matrix.n, dtype=np.int64)
     fold = folds[matrix.context]
-    policies: list[Policy] = []
-    areas = np.zeros(len(SWEEPS))
+    chosen: list[_Chosen] = []
     for k in range(int(folds.max()) + 1):
         is_train, rows = folds != k, fold == k
-        policy, fold_areas = _inner_choice(
-            rounds, matrix, is_train, params=params, fit=fit, on_step=on_step
-        )
+        inner = _inner_choice(rounds, matrix, is_train, params=params, fit=fit, on_step=on_step)
         predictor = fit(rounds.select(is_train), params=params, seed=params.seed)
-        p_all[~is_train], cost[rows] = _predict(predictor, rounds, matrix, is_train)
+        p_all[~is_train], cost[rows] = _predict(predictor, rounds, matrix, ~is_train)
         on_step(f"fold {k + 1}")
-        policies.append(policy)
-        areas += fold_areas
-        choice[rows] = apply(policy, _part(p_all, rounds, matrix)[rows], cost[rows])
-    return HeldOut(
-        p_all=p_all,
-        p=_part(p_all, rounds, matrix),
-        cost=cost,
-        choice=choice,
-        fold=fold,
-        policies=tuple(policies),
-        kind=SWEEPS[int(np.argmax(areas))],
-    )
+        chosen.append(inner)
+    return _held_out(p_all, _part(p_all, rounds, matrix), cost, fold, chosen)
 
 
 def with_predictor(
     predictor: Predictor, rounds: Rounds, matrix: OutcomeMatrix, *, folds: Ints
 ) -> HeldOut:
     """Predictions of a given predictor; the operating point is chosen on the other folds."""
-    nothing = np.zeros(rounds.n_contexts, dtype=bool)
-    p_all, cost = _predict(predictor, rounds, matrix, nothing)
+    everything = np.ones(rounds.n_contexts, dtype=bool)
+    p_all, cost = _predict(predictor, rounds, matrix, everything)
     p, fold = _part(p_all, rounds, matrix), folds[matrix.context]
-    choice = np.zeros(matrix.n, dtype=np.int64)
-    policies: list[Policy] = []
-    areas = np.zeros(len(SWEEPS))
-    for k in np.unique(fold):
-        others = matrix.rows(fold != k)
-        policy = _operating_point(others, p[fold != k], cost[fold != k])
-        areas += _areas(others, p[fold != k], cost[fold != k])
-        choice[fold == k] = apply(policy, p[fold == k], cost[fold == k])
-        policies.append(policy)
-    return HeldOut(
-        p_all=p_all,
-        p=p,
-        cost=cost,
-        choice=choice,
-        fold=fold,
-        policies=tuple(policies),
-        kind=SWEEPS[int(np.argmax(areas))],
-    )
+    chosen = []
+    for k in range(int(folds.max()) + 1):
+        others = fold != k if (fold != k).any() else fold == k
+        chosen.append(_chosen(matrix.rows(others), p[others], cost[others]))
+    return _held_out(p_all, p, cost, fold, chosen)
+
+
+class _Chosen(Struct, frozen=True):
+    """What the training part of one fold says: a policy per goal, an area per sweep."""
+
+    policies: tuple[Policy, ...]
+    areas: Floats
+
+
+def _held_out(
+    p_all: Floats, p: Floats, cost: Floats, fold: Ints, chosen: Sequence[_Chosen]
+) -> HeldOut:
+    points = []
+    for i, goal in enumerate(GOALS):
+        choice = np.zeros(len(p), dtype=np.int64)
+        for k, of_fold in enumerate(chosen):
+            rows = fold == k
+            choice[rows] = apply(of_fold.policies[i], p[rows], cost[rows])
+        policies = tuple(of_fold.policies[i] for of_fold in chosen)
+        points.append(OperatingPoint(goal=goal, choice=choice, policies=policies))
+    areas = np.sum([of_fold.areas for of_fold in chosen], axis=0)
+    kind = SWEEPS[int(np.argmax(areas))]
+    return HeldOut(p_all=p_all, p=p, cost=cost, points=tuple(points), kind=kind)
 
 
 def _inner_choice(
@@ -160,8 +163,8 @@ def _inner_choice(
     params: TrainingParams,
     fit: Fit,
     on_step: OnStep,
-) -> tuple[Policy, Floats]:
-    """The policy, and the area of each sweep, by cross-validation inside the training part."""
+) -> _Chosen:
+    """The policies, and the areas of the sweeps, by cross-validation in the training part."""
     inner = np.full(rounds.n_contexts, -1, dtype=np.int64)
     inner[is_train] = grouped_folds(
         rounds.group[is_train].astype(str), n_folds=params.n_inner_folds, seed=params.seed + 1
@@ -171,19 +174,17 @@ def _inner_choice(
     for k in range(int(inner.max()) + 1):
         is_fit, is_held = is_train & (inner != k), inner == k
         predictor = fit(rounds.select(is_fit), params=params, seed=params.seed)
-        predicted, predicted_cost = _predict(predictor, rounds, matrix, is_fit)
         rows = is_held[matrix.context]
-        p_all[is_held] = predicted[is_held[~is_fit]]
-        cost[rows] = predicted_cost[rows[~is_fit[matrix.context]]]
+        p_all[is_held], cost[rows] = _predict(predictor, rounds, matrix, is_held)
         on_step(f"inner fold {k + 1}")
     rows = is_train[matrix.context]
     part, p, dollars = matrix.rows(rows), _part(p_all, rounds, matrix)[rows], cost[rows]
-    return _operating_point(part, p, dollars), _areas(part, p, dollars)
+    return _chosen(part, p, dollars)
 
 
-def _operating_point(matrix: OutcomeMatrix, p: Floats, cost: Floats) -> Policy:
-    target = float(matrix.score[:, best_model(matrix)].mean())
-    return choose_operating_point(matrix, p, cost, target_score=target)
+def _chosen(matrix: OutcomeMatrix, p: Floats, cost: Floats) -> _Chosen:
+    policies = tuple(choose_operating_point(matrix, p, cost, goal=goal) for goal in GOALS)
+    return _Chosen(policies, _areas(matrix, p, cost))
 
 
 def _areas(matrix: OutcomeMatrix, p: Floats, cost: Floats) -> Floats:
@@ -196,31 +197,27 @@ def _areas(matrix: OutcomeMatrix, p: Floats, cost: Floats) -> Floats:
 
 
 def _predict(
-    predictor: Predictor,
-    rounds: Rounds,
-    matrix: OutcomeMatrix,
-    is_seen: NDArray[np.bool_],
+    predictor: Predictor, rounds: Rounds, matrix: OutcomeMatrix, wanted: NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
-    """P for all unseen contexts and models, costs for the unseen rows of the matrix.
+    """P for the wanted contexts and all models, costs for the wanted rows of the matrix.
 
-    A cost that the predictor does not know is the model's mean cost on the seen contexts.
+    A cost that the predictor does not know is the model's mean cost on the other contexts.
     """
-    unseen = ~is_seen
     predicted = predictor.predict(
-        rounds.features[unseen], rounds.embedding[unseen], list(rounds.models)
+        rounds.features[wanted], rounds.embedding[wanted], list(rounds.models)
     )
-    rows = unseen[matrix.context]
+    rows = wanted[matrix.context]
     if not matrix.has_cost or matrix.cost_unit != "usd":
         return predicted.p_adequate, np.nan_to_num(matrix.cost[rows])
-    place = np.cumsum(unseen) - 1
-    columns = [rounds.models.index(model) for model in matrix.models]
-    cost = np.asarray(predicted.expected_cost)[np.ix_(place[matrix.context[rows]], columns)].astype(
-        np.float64
-    )
-    seen = matrix.cost[~rows] if (~rows).any() else matrix.cost
-    return predicted.p_adequate, np.where(np.isfinite(cost), cost, seen.mean(axis=0))
+    place = (np.cumsum(wanted) - 1)[matrix.context[rows]]
+    cost = np.asarray(predicted.expected_cost, float)[place][:, _columns(rounds, matrix)]
+    known = matrix.cost if rows.all() else matrix.cost[~rows]
+    return predicted.p_adequate, np.where(np.isfinite(cost), cost, known.mean(axis=0))
 
 
 def _part(p_all: Floats, rounds: Rounds, matrix: OutcomeMatrix) -> Floats:
-    columns = [rounds.models.index(model) for model in matrix.models]
-    return p_all[np.ix_(matrix.context, columns)]
+    return np.asarray(p_all[matrix.context][:, _columns(rounds, matrix)])
+
+
+def _columns(rounds: Rounds, matrix: OutcomeMatrix) -> list[int]:
+    return [rounds.models.index(model) for model in matrix.models]

@@ -11,12 +11,15 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from router_training.baselines import static_hull
 from router_training.envelope import upper_envelope
 from router_training.matrix import Floats, OutcomeMatrix, pick
 from router_training.metrics import aiq_score
 
 SweepKind = Literal["tau", "epsilon"]
 SWEEPS: tuple[SweepKind, ...] = ("epsilon", "tau")
+Goal = Literal["best_quality", "above_hull"]
+GOALS: tuple[Goal, ...] = ("best_quality", "above_hull")
 _ABOVE_ONE = 2.0
 
 
@@ -116,21 +119,30 @@ def cost_at_score(costs: NDArray[Any], scores: NDArray[Any], *, score: float) ->
 
 
 def choose_operating_point(
-    matrix: OutcomeMatrix, p: Floats, cost: Floats, *, target_score: float, n_points: int = 51
+    matrix: OutcomeMatrix, p: Floats, cost: Floats, *, goal: Goal, n_points: int = 51
 ) -> Policy:
-    """The policy of least actual cost whose actual mean score reaches `target_score`.
+    """The policy that serves `goal` best, looking along both sweeps.
 
-    Looks along both sweeps. When none reaches it: the one with the highest score, the cheaper in
-    a tie. Use this on data that is not reported on.
+    "best_quality": least actual cost whose mean score reaches that of the best fixed model; when
+    none does, the highest score. "above_hull": largest mean score above the static hull at the
+    same cost. Use this on data that is not reported on.
     """
-    found: list[tuple[bool, float, float, Policy]] = []
+    found: list[tuple[tuple[float, ...], Policy]] = []
+    target = float(matrix.score.mean(axis=0).max())
+    is_priced = matrix.has_cost
+    hull = static_hull(matrix) if is_priced else None
     for kind in SWEEPS:
         points = curve(matrix, sweep(p, cost, kind=kind, n_points=n_points))
-        for threshold, dollars, score in zip(
+        for threshold, spent, score in zip(
             points.thresholds, points.costs, points.scores, strict=True
         ):
-            is_short = score < target_score - 1e-12
-            spent = 0.0 if np.isnan(dollars) else dollars
-            rank = (-score, spent) if is_short or not matrix.has_cost else (spent, -score)
-            found.append((is_short, *rank, Policy(kind=kind, threshold=threshold)))
-    return min(found, key=lambda entry: entry[:3])[3]
+            if hull is None:
+                rank: tuple[float, ...] = (-score,)
+            elif goal == "above_hull":
+                rank = (float(hull.score_at(spent)) - score, spent)
+            elif score < target - 1e-12:
+                rank = (1.0, -score, spent)
+            else:
+                rank = (0.0, spent, -score)
+            found.append((rank, Policy(kind=kind, threshold=threshold)))
+    return min(found, key=lambda entry: entry[0])[1]

@@ -122,14 +122,17 @@ def resample_counts(n_groups: int, options: Resampling) -> Iterator[Floats]:
 def interval_from_draws(
     estimate: float, draws: Floats, *, jackknife: Floats | None = None, level: float = 0.95
 ) -> Interval:
-    """Percentile interval of finite draws, BCa when a jackknife is given."""
-    finite = draws[np.isfinite(draws)]
+    """Percentile interval of the draws, BCa when a jackknife is given.
+
+    Infinite draws stay in, at their end; NaN (a statistic that does not exist there) is left out.
+    """
+    finite = draws[~np.isnan(draws)]
     if not finite.size or not np.isfinite(estimate):
         return Interval(estimate, float("nan"), float("nan"))
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     if jackknife is not None and jackknife.size:
         tails = _bca_tails(estimate, finite, jackknife[np.isfinite(jackknife)], tails)
-    low, high = np.quantile(finite, tails)
+    low, high = np.quantile(finite, tails, method="inverted_cdf")
     return Interval(estimate, float(low), float(high))
 
 
