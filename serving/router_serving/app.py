@@ -1,0 +1,84 @@
+"""The ASGI application: decision routes by themselves, everything else through FastAPI."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import structlog
+from fastapi import FastAPI
+
+from router_serving import handlers, openapi, routes
+from router_serving.asgi import Message, Receive, Scope, Send
+from router_serving.hotpath import AUTHZ, respond_internal
+from router_serving.reload import Loaded
+from router_serving.running import Running, running
+from router_serving.settings import Settings
+from router_serving.telemetry import configure_logging
+
+API_VERSION = "1"
+_log = structlog.get_logger(__name__)
+
+
+class Service:
+    """The whole application; `loaded` spares it loading the artifact a second time."""
+
+    def __init__(self, settings: Settings, *, loaded: Loaded | None = None) -> None:
+        self._settings = settings
+        self._loaded = loaded
+        self._running: Running | None = None
+        self.api = _api(self._lifespan)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event."""
+        if scope["type"] != "http" or self._running is None:
+            await self.api(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._serve(self._running, scope, receive, watched)
+        except Exception:  # noqa: BLE001  # the outermost boundary: count it, say nothing to the caller
+            self._running.metrics.refused("internal_error")
+            _log.exception("request.failed", path=scope["path"])
+            if not started:
+                await respond_internal(send)
+
+    async def _serve(self, parts: Running, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if path == "/route":
+            await parts.endpoints.route(scope, receive, send)
+        elif path.startswith(AUTHZ) and (len(path) == len(AUTHZ) or path[len(AUTHZ)] == "/"):
+            await parts.endpoints.authz(scope, receive, send)
+        else:
+            await self.api(scope, receive, send)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        async with running(self._settings, self._loaded) as parts:
+            app.state.running = self._running = parts
+            yield
+            self._running = None
+
+
+def create_app() -> Service:
+    """The application with the settings of the environment, for `uvicorn --factory`."""
+    configure_logging()
+    return Service(Settings())
+
+
+def _api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    api = FastAPI(
+        title="router-model",
+        version=API_VERSION,
+        description="Chooses the cheapest adequate model for each call of a coding agent.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    api.include_router(routes.router)
+    handlers.install(api)
+    api.openapi = lambda: openapi.described(api)  # type: ignore[method-assign]  # fastapi's own way
+    return api

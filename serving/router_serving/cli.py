@@ -1,0 +1,170 @@
+"""The command `router-serve`."""
+
+import os
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import orjson
+import typer
+import uvicorn
+from pydantic import ValidationError
+from uvicorn.supervisors import Multiprocess
+
+from router_model.errors import RouterError
+from router_serving.app import Service
+from router_serving.errors import StartError
+from router_serving.reload import Loaded, load_current
+from router_serving.settings import Settings
+from router_serving.telemetry import MULTIPROCESS_VARIABLE, configure_logging
+
+# The log's writer thread gives the interpreter back within this time, instead of 5 ms.
+SWITCH_INTERVAL_S = 0.0005
+BACKLOG = 2048
+EPILOG = "Example: router-serve --port 8080 --state-dir ./var"
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(epilog=EPILOG)
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one [8080].")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of processes [1].")] = None,
+    artifact: Annotated[
+        Path | None, typer.Option(help="Artifact folder, where the state folder has none.")
+    ] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the log and the artifact [./var].")
+    ] = None,
+    allow_keyless: Annotated[
+        bool | None,
+        typer.Option("--allow-keyless", help="Serve others than this machine, without keys."),
+    ] = None,
+) -> None:
+    """Serve decisions over HTTP.
+
+    Every option is also a variable ROUTER_<NAME>; options win. Exit codes: 0 ok, 1 can't start,
+    2 usage.
+    """
+    options = {
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "artifact": artifact,
+        "state_dir": state_dir,
+        "allow_keyless": allow_keyless,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        settings = settings_of(given)
+        loaded = load_current(settings)
+        listener = bound(settings)
+    except RouterError as error:
+        typer.echo(f"router-serve: {error}", err=True)
+        raise typer.Exit(1) from None
+    configure_logging()
+    with listener:
+        typer.echo(welcome(settings, loaded, port=listener.getsockname()[1]))
+        sys.exit(run(settings, loaded, listener))
+
+
+def settings_of(given: dict[str, Any]) -> Settings:
+    """Settings from the environment under the given options; StartError names what is wrong."""
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "ROUTER_" + "_".join(str(step) for step in first["loc"]).upper()
+        raise StartError(f"{name}: got {first['input']!r}, expected: {first['msg']}") from None
+    if not settings.is_loopback and not settings.allow_keyless:
+        raise StartError(
+            f"--host {settings.host}: others than this machine could reach the service, and it "
+            "takes no keys; expected a loopback address, or --allow-keyless as well"
+        )
+    try:
+        settings.log_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"--state-dir {settings.state_dir}: can't be created: {error}") from None
+    return settings
+
+
+def bound(settings: Settings) -> socket.socket:
+    """A listening socket; StartError when the address is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StartError(
+            f"--port {settings.port}: can't listen on {settings.host}: {error.strerror}; "
+            "expected a free port"
+        ) from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def welcome(settings: Settings, loaded: Loaded, *, port: int) -> str:
+    """What a user needs to see first: the address, a call that works, and where things lie."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{host}:{port}"
+    body = {"request": {"messages": [{"role": "user", "content": "Fix the failing test"}]}}
+    versions = loaded.router.versions
+    lines = [
+        f"Serving on {url}",
+        f"  try       curl -s {url}/route -d '{orjson.dumps(body).decode()}'",
+        f"  artifact  {versions.artifact} from {loaded.folder}",
+        f"  catalog   {versions.catalog}, {len(loaded.router.catalog.enabled)} models",
+        f"  state     {settings.state_dir.resolve()}",
+        f"  settings  {orjson.dumps(settings.shown(), default=str).decode()}",
+    ]
+    if settings.is_loopback:
+        lines.append("  No keys are asked for: whoever can reach this machine's loopback may call.")
+    else:
+        lines.append("  WARNING: no keys are asked for, and others than this machine may call.")
+    return "\n".join(lines)
+
+
+def run(settings: Settings, loaded: Loaded, listener: socket.socket) -> int:
+    """Serve until told to stop; returns the exit code."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    # uvicorn raises the signal again after its shutdown: by then there is nothing left to do.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    options: dict[str, Any] = {
+        "loop": "uvloop",
+        "http": "httptools",
+        "ws": "none",
+        "access_log": False,
+        "log_config": None,
+        "server_header": False,
+        "date_header": False,
+        "timeout_graceful_shutdown": 20,
+    }
+    if settings.workers == 1:
+        server = uvicorn.Server(uvicorn.Config(Service(settings, loaded=loaded), **options))
+        server.run([listener])
+        return 0 if server.started else 1
+    for name, value in settings.shown().items():
+        if value is not None:
+            os.environ[f"ROUTER_{name.upper()}"] = (
+                value if isinstance(value, str) else orjson.dumps(value).decode()
+            )
+    with tempfile.TemporaryDirectory(prefix="router-metrics-") as folder:
+        os.environ[MULTIPROCESS_VARIABLE] = folder
+        config = uvicorn.Config(
+            "router_serving.app:create_app", factory=True, workers=settings.workers, **options
+        )
+        Multiprocess(config, sockets=[listener]).run()
+    return 0
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)

@@ -1,0 +1,238 @@
+"""What a call asks for: the client's body, who calls and the limits it sets.
+
+The body of the client stays the bytes it was. Three pieces may travel around it, as members of
+an envelope or as `x-router-*` headers; a member wins over its header. Unknown members of the
+envelope and of `policy` are refused, since a misspelt limit must not be silently without effect;
+unknown members of `caller` are not, since gateways send what they have.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from router_model.catalog import Catalog
+from router_model.errors import InvalidRequestError, MalformedJsonError
+from router_model.types import Caller, PolicyOverrides, WireFormat
+
+MAX_NAME_CHARS = 256
+DECISION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~@-]{0,127}\Z")
+_STARTS_LIKE_AN_ENVELOPE = re.compile(rb'\s*\{\s*"(?:request|format|caller|policy)"\s*:')
+
+ENVELOPE_FIELDS = ("request", "format", "caller", "policy")
+CALLER_FIELDS = ("tenant", "key", "user", "session", "decision_id", "client")
+POLICY_FIELDS = ("min_adequacy", "max_cost_usd", "max_tool_call_latency_ms", "models")
+_DEFAULT_CALLER = Caller()
+_NO_OVERRIDES = PolicyOverrides()
+
+Headers = Mapping[str, str]
+Parsed = Mapping[str, Any]
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """One call, taken apart but not yet parsed.
+
+    `path` is the client's own path where a gateway forwarded it (the Gemini model stands there);
+    `prefix` is what to put before the name of a field of `body` in an error.
+    """
+
+    body: bytes
+    wire_format: WireFormat | None
+    caller: Caller
+    overrides: PolicyOverrides
+    headers: Headers
+    path: str | None = None
+    prefix: str = ""
+
+
+_MEMBERS = msgspec.json.Decoder(dict[str, Raw])
+
+
+def is_envelope(body: bytes) -> bool:
+    """True when the body opens like an envelope: its first member is one of the four.
+
+    >>> is_envelope(b'{"caller": {}, "request": {}}'), is_envelope(b'{"messages": []}')
+    (True, False)
+    """
+    return _STARTS_LIKE_AN_ENVELOPE.match(body) is not None
+
+
+def opened(body: bytes, headers: Headers, *, catalog: Catalog) -> Call:
+    """The call that an envelope carries."""
+    try:
+        members = _MEMBERS.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise malformed(error) from error
+    if unknown := sorted(members.keys() - set(ENVELOPE_FIELDS)):
+        raise InvalidRequestError(unknown[0], "a value", f"only {', '.join(ENVELOPE_FIELDS)} here")
+    if "request" not in members:
+        raise InvalidRequestError("request", None, "the client's body, an object")
+    name = _member(members, "format")
+    if name is None:
+        name = headers.get("x-router-format")
+    caller = _object(members, "caller")
+    policy = _object(members, "policy")
+    return Call(
+        body=bytes(members["request"]),
+        wire_format=wire_format_of(name, field="format"),
+        caller=caller_of(caller, headers),
+        overrides=overrides_of(policy, headers, catalog=catalog),
+        headers=headers,
+        prefix="request.",
+    )
+
+
+def bare(body: bytes, headers: Headers, *, catalog: Catalog, path: str | None = None) -> Call:
+    """The call that a client's own body makes; everything around it is in the headers."""
+    return Call(
+        body=body,
+        wire_format=wire_format_of(headers.get("x-router-format"), field="x-router-format"),
+        caller=caller_of({}, headers),
+        overrides=overrides_of({}, headers, catalog=catalog),
+        headers=headers,
+        path=path,
+    )
+
+
+def malformed(error: Exception) -> MalformedJsonError:
+    """The error for bytes that are not JSON; it repeats where, never what."""
+    return MalformedJsonError("body", str(error)[:60], "a JSON object in UTF-8")
+
+
+def wire_format_of(name: object, *, field: str) -> WireFormat | None:
+    """The named wire format; None leaves it to detection.
+
+    >>> wire_format_of("gemini", field="format")
+    <WireFormat.GEMINI: 'gemini'>
+    """
+    if name is None:
+        return None
+    try:
+        return WireFormat(name)  # type: ignore[arg-type]  # anything but a known name raises
+    except ValueError:
+        allowed = ", ".join(WireFormat)
+        raise InvalidRequestError(field, name, f"one of {allowed}") from None
+
+
+def caller_of(members: Parsed, headers: Headers) -> Caller:
+    """Who calls, from the envelope's `caller` and the headers.
+
+    >>> caller_of({"tenant": "acme"}, {"x-router-user": "kim"})
+    Caller(tenant='acme', key=None, user='kim', session=None, decision_id=None, client=None)
+    """
+    found: dict[str, str] = {}
+    for name in CALLER_FIELDS:
+        value, field = members.get(name), f"caller.{name}"
+        if value is None:
+            field = "x-router-" + name.replace("_", "-")
+            value = headers.get(field)
+        if value is not None:
+            found[name] = (_decision_id if name == "decision_id" else _name)(value, field)
+    return Caller(**found) if found else _DEFAULT_CALLER
+
+
+def overrides_of(members: Parsed, headers: Headers, *, catalog: Catalog) -> PolicyOverrides:
+    """The limits of this one call, from the envelope's `policy` and the headers."""
+    if unknown := sorted(members.keys() - set(POLICY_FIELDS)):
+        raise InvalidRequestError(
+            f"policy.{unknown[0]}", members[unknown[0]], f"one of {', '.join(POLICY_FIELDS)}"
+        )
+    found: dict[str, Any] = {}
+    for name, check in _LIMITS.items():
+        if members.get(name) is not None:
+            found[name] = check(members[name], f"policy.{name}")
+        elif (text := headers.get(header := "x-router-" + name.replace("_", "-"))) is not None:
+            found[name] = check(_number(text, header), header)
+    if members.get("models") is not None:
+        found["models"] = _models(members["models"], "policy.models", catalog=catalog)
+    elif (text := headers.get("x-router-models")) is not None:
+        listed = [item.strip() for item in text.split(",") if item.strip()]
+        found["models"] = _models(listed, "x-router-models", catalog=catalog)
+    return PolicyOverrides(**found) if found else _NO_OVERRIDES
+
+
+def _member(members: Mapping[str, Raw], name: str) -> Any:
+    raw = members.get(name)
+    return None if raw is None else msgspec.json.decode(raw)
+
+
+def _object(members: Mapping[str, Raw], name: str) -> Parsed:
+    value = _member(members, name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidRequestError(name, value, "an object")
+    return value
+
+
+def _name(value: object, field: str) -> str:
+    if (
+        not isinstance(value, str)
+        or not 1 <= len(value) <= MAX_NAME_CHARS
+        or not value.isprintable()
+    ):
+        raise InvalidRequestError(
+            field, value, f"a string of 1 to {MAX_NAME_CHARS} printable characters"
+        )
+    return value
+
+
+def _decision_id(value: object, field: str) -> str:
+    if not isinstance(value, str) or not DECISION_ID.match(value):
+        raise InvalidRequestError(
+            field, value, "1 to 128 letters, digits or . _ : ~ @ -, starting with a letter or digit"
+        )
+    return value
+
+
+def _number(text: str, field: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidRequestError(field, text, "a number") from None
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, int) or math.isfinite(value)
+
+
+def _share(value: Any, field: str) -> float:
+    if not _finite(value) or not 0.0 <= value <= 1.0:
+        raise InvalidRequestError(field, value, "a number from 0 to 1")
+    return float(value)
+
+
+def _positive(value: Any, field: str) -> float:
+    if not _finite(value) or not 0 < value <= 1e12:
+        raise InvalidRequestError(field, value, "a number above 0, at most 1e12")
+    return float(value)
+
+
+_LIMITS: dict[str, Callable[[Any, str], float]] = {
+    "min_adequacy": _share,
+    "max_cost_usd": _positive,
+    "max_tool_call_latency_ms": _positive,
+}
+
+
+def _models(value: object, field: str, *, catalog: Catalog) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(n, str) for n in value):
+        raise InvalidRequestError(field, value, "a non-empty list of model names")
+    names: Sequence[str] = value
+    cards = {name: catalog.resolve(name) for name in names}
+    if unknown := [name for name, card in cards.items() if card is None]:
+        raise UnknownModelsError(field, unknown, known=sorted(catalog.models))
+    return tuple(dict.fromkeys(card.id for card in cards.values() if card is not None))
+
+
+class UnknownModelsError(InvalidRequestError):
+    """Names that are not in the catalog; names them all, and every name that is."""
+
+    def __init__(self, field: str, unknown: Sequence[str], *, known: Sequence[str]) -> None:
+        super().__init__(field, list(unknown), f"names of the catalog: {', '.join(known)}")
+        self.unknown = list(unknown)

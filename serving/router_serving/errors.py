@@ -1,0 +1,166 @@
+"""The one table from error code to HTTP status, rendered as problem+json (RFC 9457).
+
+Raised by the service itself, beside the tree in `router_model.errors`:
+
+RouterError
+├── PayloadTooLargeError     the body exceeds max_body_bytes
+├── DecisionIdReusedError    a decision_id that already stands for another request
+├── DecisionNotFoundError    no such decision in the log
+├── NoSuchPathError          nothing is served here
+├── WrongMethodError         served, but not with this method
+├── StartError               the service can't be started like this
+└── ClientGoneError          the caller hung up before its body was complete
+"""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+
+from router_model.errors import InvalidRequestError, NoAdmissibleModelError, RouterError
+
+PROBLEM_TYPE = b"application/problem+json"
+
+STATUS: dict[str, int] = {
+    "malformed_json": 400,
+    "malformed_http": 400,
+    "unauthorized": 401,
+    "decision_not_found": 404,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "decision_id_reused": 409,
+    "no_admissible_model": 409,
+    "payload_too_large": 413,
+    "invalid_request": 422,
+    "limit_exceeded": 429,
+    "internal_error": 500,
+    "invalid_artifact": 503,
+    "invalid_catalog": 503,
+    "log_error": 503,
+    "not_ready": 503,
+}
+
+# Worth another try in a moment: what a 503 means for the caller.
+RETRY_AFTER_S = b"1"
+
+TITLES: dict[str, str] = {
+    "malformed_json": "The body is not JSON",
+    "malformed_http": "The request is not understood",
+    "unauthorized": "A key is needed",
+    "decision_not_found": "No such decision",
+    "not_found": "Nothing is served at this path",
+    "method_not_allowed": "The path does not take this method",
+    "decision_id_reused": "The decision_id stands for another request",
+    "no_admissible_model": "No model can take this request",
+    "payload_too_large": "The body is too large",
+    "invalid_request": "The request is not valid",
+    "limit_exceeded": "A limit is reached",
+    "internal_error": "The service failed",
+    "invalid_artifact": "The artifact can't be used",
+    "invalid_catalog": "The catalog can't be used",
+    "log_error": "The log can't be written or read",
+    "not_ready": "The service is not ready",
+}
+
+
+class PayloadTooLargeError(RouterError):
+    """The body exceeds the limit; it is not read to its end."""
+
+    code = "payload_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"body: more than {limit} bytes, expected at most ROUTER_MAX_BODY_BYTES")
+
+
+class DecisionIdReusedError(RouterError):
+    """The caller sent a decision_id again, with a request that differs from the first."""
+
+    code = "decision_id_reused"
+    field = "decision_id"
+
+    def __init__(self, decision_id: str) -> None:
+        super().__init__(
+            f"decision_id: got {decision_id!r}, which already stands for another request; "
+            "expected a new id, or the same request and policy again"
+        )
+
+
+class DecisionNotFoundError(RouterError):
+    """The log holds no such decision."""
+
+    code = "decision_not_found"
+    field = "decision_id"
+
+    def __init__(self, decision_id: str) -> None:
+        super().__init__(f"decision_id: got {decision_id!r}, expected one that is in the log")
+
+
+class NoSuchPathError(RouterError):
+    """Nothing is served at this path."""
+
+    code = "not_found"
+
+
+class WrongMethodError(RouterError):
+    """The path is served, but not with this method."""
+
+    code = "method_not_allowed"
+
+    def __init__(self, method: str, *, allowed: Sequence[str]) -> None:
+        super().__init__(f"method: got {method}, expected {' or '.join(allowed)}")
+        self.allowed = ", ".join(allowed)
+
+
+class StartError(RouterError):
+    """The service can't be started like this; the message says what to change."""
+
+    code = "not_ready"
+
+
+class ClientGoneError(RouterError):
+    """The caller hung up; there is nobody to answer."""
+
+    code = "malformed_http"
+
+
+def status_of(code: str) -> int:
+    """HTTP status of an error code; 500 for one that is not in the table."""
+    return STATUS.get(code, 500)
+
+
+def problem(error: RouterError, *, field_prefix: str = "") -> tuple[int, bytes]:
+    """Status and problem+json body of an error raised on purpose.
+
+    `field_prefix` is put before the field of an invalid request that came in an envelope.
+    """
+    status = status_of(error.code)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return internal_problem()
+    content = _content(error.code, str(error))
+    if isinstance(error, InvalidRequestError):
+        whole = field_prefix and error.field == "body"
+        name = field_prefix.rstrip(".") if whole else f"{field_prefix}{error.field}"
+        content["detail"] = name + str(error).removeprefix(error.field)
+        content |= {"field": name, "allowed": error.allowed}
+    elif isinstance(error, NoAdmissibleModelError):
+        content["excluded"] = error.excluded
+    elif hasattr(error, "field"):
+        content["field"] = error.field
+    return status, orjson.dumps(content)
+
+
+def internal_problem() -> tuple[int, bytes]:
+    """Status and body for a failure that nobody expected: it gives nothing away."""
+    content = _content("internal_error", "an unexpected error; the service's log has the details")
+    return 500, orjson.dumps(content)
+
+
+def _content(code: str, detail: str) -> dict[str, Any]:
+    return {
+        "type": f"urn:router-model:problem:{code}",
+        "title": TITLES[code],
+        "status": STATUS[code],
+        "code": code,
+        "detail": detail,
+    }

@@ -1,0 +1,84 @@
+"""Turns what FastAPI and its routes raise into problem+json."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from router_model.errors import InvalidRequestError, RouterError
+from router_serving.errors import (
+    PROBLEM_TYPE,
+    RETRY_AFTER_S,
+    ClientGoneError,
+    NoSuchPathError,
+    WrongMethodError,
+    internal_problem,
+    problem,
+)
+from router_serving.telemetry import Metrics
+
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+CLIENT_CLOSED_REQUEST = 499
+
+
+def install(api: FastAPI) -> None:
+    """Answer every error of the application with a problem."""
+    for kind, handler in HANDLERS.items():
+        api.add_exception_handler(kind, handler)
+
+
+async def on_router_error(request: Request, error: Exception) -> Response:
+    """An error raised on purpose."""
+    assert isinstance(error, RouterError)
+    if isinstance(error, ClientGoneError):
+        return Response(status_code=CLIENT_CLOSED_REQUEST)  # nobody reads it
+    return _refusal(request, error)
+
+
+async def on_invalid_parameter(request: Request, error: Exception) -> Response:
+    """A query or path parameter that FastAPI refused."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = ".".join(str(step) for step in first["loc"][1:])
+    allowed = first["msg"].removeprefix("Input should be ")
+    return _refusal(request, InvalidRequestError(name, first.get("input"), allowed))
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """No such path, or not with this method."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == WRONG_METHOD:
+        allowed = (error.headers or {}).get("Allow", "").split(", ")
+        return _refusal(request, WrongMethodError(request.method, allowed=allowed))
+    return _refusal(
+        request, NoSuchPathError(f"path: got {request.url.path!r}, expected one of /openapi.json")
+    )
+
+
+async def on_unexpected(request: Request, error: Exception) -> Response:
+    """What nobody foresaw: it is raised again behind this answer, and logged there."""
+    return _response(*internal_problem())
+
+
+WRONG_METHOD = 405
+HANDLERS: Mapping[type[Exception], Handler] = {
+    RouterError: on_router_error,
+    RequestValidationError: on_invalid_parameter,
+    HTTPException: on_http_error,
+    Exception: on_unexpected,
+}
+
+
+def _refusal(request: Request, error: RouterError) -> Response:
+    metrics: Metrics = request.app.state.running.metrics
+    metrics.refused(error.code)
+    response = _response(*problem(error))
+    if isinstance(error, WrongMethodError):
+        response.headers["allow"] = error.allowed
+    return response
+
+
+def _response(status: int, body: bytes) -> Response:
+    headers = {"retry-after": RETRY_AFTER_S.decode()} if status in (429, 503) else None
+    return Response(body, status_code=status, headers=headers, media_type=PROBLEM_TYPE.decode())

@@ -1,0 +1,77 @@
+"""Questions to the log: one decision explained, and what was spent.
+
+DuckDB works in one thread beside the event loop; the log's writer is asked first to flush, so
+that a decision can be explained as soon as it was answered.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from router_model.errors import LogError
+from router_model.router import Router
+from router_serving.errors import DecisionNotFoundError
+from router_serving.recent import RecentAnswers
+from router_serving.settings import Settings
+from router_serving.writer import LogWriter
+
+if TYPE_CHECKING:
+    from router_data.store import Store
+
+T = TypeVar("T")
+RECALL_MS = 3_600_000
+_RECENT = """
+    select decision_id, tenant, request_hash, model, snapshot, provider, fallbacks, excluded,
+           candidates, propensity, policy, reason, versions
+    from decisions where dataset is null and ts_ms >= ? order by ts_ms desc limit ?
+"""
+
+
+class History:
+    """Reads the log that the service writes; open it once per process."""
+
+    def __init__(self, settings: Settings, *, writer: LogWriter) -> None:
+        self._log_dir = settings.log_dir
+        self._writer = writer
+        self._store: Store | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log-reader")
+
+    async def explanation(
+        self, decision_id: str, *, tenant: str | None, router: Router
+    ) -> Mapping[str, Any]:
+        """The decision with its outcomes and reasons; DecisionNotFoundError if there is none."""
+        row = await self._ask(lambda store: store.decision(decision_id, tenant=tenant))
+        if row is None:
+            raise DecisionNotFoundError(decision_id)
+        return router.explain(row)
+
+    async def spend(self, group_by: str) -> list[dict[str, Any]]:
+        """Cost by group, largest first."""
+        return await self._ask(lambda store: store.spend(group_by))
+
+    async def recall(self, recent: RecentAnswers) -> int:
+        """Fill `recent` with the last hour of the log; returns how many answers it holds now."""
+        since_ms = time.time_ns() // 1_000_000 - RECALL_MS
+        rows = await self._ask(lambda store: store.query(_RECENT, [since_ms, recent.max_entries]))
+        recent.recall(rows)
+        return len(recent)
+
+    def close(self) -> None:
+        """Wait for the question under way, then stop."""
+        self._thread.shutdown()
+
+    async def _ask(self, question: Callable[["Store"], T]) -> T:
+        with suppress(LogError):  # what is on disk can still be read
+            await self._writer.commit(())
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: question(self._open()))
+
+    def _open(self) -> "Store":
+        if self._store is None:
+            from router_data.store import Store  # duckdb: only where somebody asks
+
+            self._store = Store(self._log_dir)
+        return self._store

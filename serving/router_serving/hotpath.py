@@ -1,0 +1,135 @@
+"""`POST /route` and `ANY /authz/<path>` as plain ASGI: a framework would cost as much as the model.
+
+Both read the client's own bytes, ask the engine, answer, and record the decision afterwards.
+"""
+
+import time
+
+import msgspec
+import structlog
+from msgspec import structs
+
+from router_model.errors import MalformedJsonError, RouterError
+from router_serving.asgi import (
+    Receive,
+    Scope,
+    Send,
+    header_value,
+    headers_of,
+    query_flag,
+    read_body,
+    respond,
+    respond_problem,
+)
+from router_serving.engine import Answered, Engine
+from router_serving.envelope import Call, bare, is_envelope, opened
+from router_serving.errors import ClientGoneError, WrongMethodError, internal_problem, problem
+from router_serving.recent import RouteAnswer
+from router_serving.telemetry import Metrics
+
+AUTHZ = "/authz"
+_BODYLESS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+_log = structlog.get_logger(__name__)
+_encode = msgspec.json.Encoder().encode
+
+
+class DecisionEndpoints:
+    """The two ways to ask for a decision."""
+
+    def __init__(self, engine: Engine, *, metrics: Metrics, max_body_bytes: int) -> None:
+        self._engine = engine
+        self._metrics = metrics
+        self._limit = max_body_bytes
+
+    async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer `POST /route`."""
+        started_ns = time.perf_counter_ns()
+        prefix = ""
+        try:
+            if scope["method"] != "POST":
+                raise WrongMethodError(scope["method"], allowed=["POST"])
+            headers = headers_of(scope)
+            body = await self._body(receive, headers)
+            catalog = self._engine.router.catalog
+            in_envelope = is_envelope(body)
+            call = (opened if in_envelope else bare)(body, headers, catalog=catalog)
+            prefix = call.prefix
+            answered = self._engine.answer(call, started_ns=started_ns)
+        except RouterError as error:
+            await self._refuse(send, error, prefix=prefix)
+            return
+        answer = answered.answer
+        if headers.get("x-router-timing") == "1" or query_flag(scope, b"timing"):
+            timing = {stage: ns // 1000 for stage, ns in answered.stages.items()}
+            answer = structs.replace(answer, timing_us=timing)
+        await respond(send, 200, _encode(answer))
+        self._record(answered)
+
+    async def authz(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer an external authorization call: the decision stands in the headers.
+
+        A call without a body asks no model anything; it may pass, without a decision.
+        """
+        started_ns = time.perf_counter_ns()
+        try:
+            headers = headers_of(scope)
+            body = await self._body(receive, headers, may_be_empty=scope["method"] in _BODYLESS)
+            if not body:
+                await respond(send, 200, b"", headers=[(b"x-router-skipped", b"no body")])
+                return
+            path = scope["path"].removeprefix(AUTHZ) or "/"
+            call: Call = bare(body, headers, catalog=self._engine.router.catalog, path=path)
+            answered = self._engine.answer(call, started_ns=started_ns)
+        except RouterError as error:
+            await self._refuse(send, error)
+            return
+        await respond(send, 200, b"", headers=decision_headers(answered.answer))
+        self._record(answered)
+
+    async def _body(
+        self, receive: Receive, headers: dict[str, str], *, may_be_empty: bool = False
+    ) -> bytes:
+        body = await read_body(
+            receive, limit=self._limit, content_length=headers.get("content-length")
+        )
+        if not body and not may_be_empty:
+            raise MalformedJsonError("body", "nothing", "a JSON object")
+        return body
+
+    def _record(self, answered: Answered) -> None:
+        try:
+            self._engine.record(answered)
+        except Exception:  # noqa: BLE001  # the answer is out: a failed row is no 500
+            self._metrics.dropped(1, cause="unbuildable")
+            _log.exception("decision.unlogged", decision_id=answered.answer.decision_id)
+
+    async def _refuse(self, send: Send, error: RouterError, *, prefix: str = "") -> None:
+        if isinstance(error, ClientGoneError):
+            return
+        self._metrics.refused(error.code)
+        status, body = problem(error, field_prefix=prefix)
+        headers = (
+            [(b"allow", error.allowed.encode())] if isinstance(error, WrongMethodError) else []
+        )
+        await respond_problem(send, status, body, headers=headers)
+
+
+def decision_headers(answer: RouteAnswer) -> list[tuple[bytes, bytes]]:
+    """A decision as response headers for a gateway."""
+    return [
+        (b"x-routed-model", header_value(answer.model)),
+        (b"x-routed-snapshot", header_value(answer.snapshot)),
+        (b"x-routed-provider", header_value(answer.provider)),
+        (b"x-router-decision-id", header_value(answer.decision_id)),
+        (b"x-router-fallbacks", header_value(",".join(answer.fallbacks))),
+        (b"x-router-expected-cost-usd", b"%.9f" % answer.expected.cost_usd),
+        (b"x-router-p-adequate", b"%.4f" % answer.expected.p_adequate),
+        (b"x-router-reason", header_value(answer.reason)),
+        (b"x-router-artifact", header_value(answer.versions.artifact)),
+    ]
+
+
+async def respond_internal(send: Send) -> None:
+    """Send the answer to a failure that nobody expected."""
+    status, body = internal_problem()
+    await respond_problem(send, status, body)

@@ -1,0 +1,74 @@
+"""The OpenAPI description, with the two routes that no framework serves.
+
+Their declarations here are read for their signatures and docstrings and never called.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Header, Query
+from fastapi.openapi.utils import get_openapi
+
+from router_serving.errors import STATUS
+from router_serving.schemas import ProblemBody, RouteAnswerBody, RouteBody
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ProblemBody, "description": ", ".join(sorted(codes))}
+    for status in sorted(set(STATUS.values()))
+    if (codes := [code for code, other in STATUS.items() if other == status])
+}
+
+declared = APIRouter(tags=["decisions"])
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problem responses of a route, for its declaration."""
+    return {status: PROBLEMS[status] for status in statuses}
+
+
+@declared.post(
+    "/route",
+    response_model=RouteAnswerBody,
+    responses=problems(400, 401, 409, 413, 422, 429, 500, 503),
+)
+async def route(
+    body: RouteBody,
+    x_router_tenant: Annotated[str | None, Header()] = None,
+    x_router_key: Annotated[str | None, Header()] = None,
+    x_router_user: Annotated[str | None, Header()] = None,
+    x_router_session: Annotated[str | None, Header()] = None,
+    x_router_decision_id: Annotated[str | None, Header()] = None,
+    x_router_client: Annotated[str | None, Header()] = None,
+    x_router_format: Annotated[str | None, Header()] = None,
+    x_router_min_adequacy: Annotated[float | None, Header()] = None,
+    x_router_max_cost_usd: Annotated[float | None, Header()] = None,
+    x_router_max_tool_call_latency_ms: Annotated[float | None, Header()] = None,
+    x_router_models: Annotated[str | None, Header(description="Comma-separated.")] = None,
+    x_router_timing: Annotated[str | None, Header()] = None,
+    timing: Annotated[int, Query(description="1 adds `timing_us`.")] = 0,
+) -> None:
+    """Choose the cheapest adequate model for one call.
+
+    Send the client's body in the envelope, or alone with everything around it in the headers.
+    """
+
+
+@declared.post(
+    "/authz/{path}",
+    responses=problems(400, 401, 409, 413, 422, 429, 500, 503),
+)
+async def authz(path: str) -> None:
+    """Decide for a gateway, with any method: the client's body in, the decision in headers.
+
+    200 with `x-routed-model`, `x-routed-snapshot`, `x-routed-provider`, `x-router-decision-id`,
+    `x-router-fallbacks`, `x-router-expected-cost-usd`, `x-router-p-adequate`, `x-router-reason`.
+    """
+
+
+def described(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of the whole service."""
+    return get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=[*declared.routes, *app.routes],
+    )

@@ -1,0 +1,114 @@
+"""The answers given last, so that a repeated decision_id gets the same one again."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from router_model.types import Decision, Expected, PolicyOverrides, Versions
+from router_serving.errors import DecisionIdReusedError
+
+
+class RouteAnswer(Struct, frozen=True, kw_only=True):
+    """What `POST /route` answers; `timing_us` only where the caller asked for it."""
+
+    decision_id: str
+    model: str
+    snapshot: str
+    provider: str
+    fallbacks: tuple[str, ...]
+    expected: Expected
+    propensity: float
+    policy: str
+    reason: str
+    excluded: Mapping[str, str]
+    versions: Versions
+    timing_us: Mapping[str, int] | UnsetType = UNSET
+
+
+class Given(Struct, frozen=True):
+    """An answer and what it was given to; `overrides` None means not known any more."""
+
+    answer: RouteAnswer
+    request_hash: str
+    overrides: PolicyOverrides | None
+
+
+def answer_of(decision: Decision) -> RouteAnswer:
+    """The part of a decision that the caller sees."""
+    return RouteAnswer(
+        decision_id=decision.decision_id,
+        model=decision.model,
+        snapshot=decision.snapshot,
+        provider=decision.provider,
+        fallbacks=decision.fallbacks,
+        expected=decision.expected,
+        propensity=decision.propensity,
+        policy=decision.policy,
+        reason=decision.reason,
+        excluded=decision.excluded,
+        versions=decision.versions,
+    )
+
+
+def answer_of_row(row: Mapping[str, Any]) -> RouteAnswer:
+    """The same from a row of the log, whose `candidates` and `excluded` are JSON text."""
+    candidates = msgspec.json.decode(row["candidates"])
+    chosen = next(c for c in candidates if c["model"] == row["model"])
+    told = {
+        "expected": {**chosen, "cost_usd": chosen["expected_cost"]},
+        "excluded": msgspec.json.decode(row["excluded"]),
+    }
+    return msgspec.convert({**row, **told}, RouteAnswer, strict=False)
+
+
+class RecentAnswers:
+    """The last `max_entries` answers by tenant and decision_id."""
+
+    def __init__(self, max_entries: int) -> None:
+        self.max_entries = max_entries
+        self._given: OrderedDict[tuple[str, str], Given] = OrderedDict()
+        self._tenants: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def repeated(
+        self, tenant: str, decision_id: str, *, request_hash: str, overrides: PolicyOverrides
+    ) -> RouteAnswer | None:
+        """The answer given before to the same request, None for a new decision_id.
+
+        Raises DecisionIdReusedError when the request or its limits differ from the first time.
+        """
+        given = self._given.get((tenant, decision_id))
+        if given is None:
+            return None
+        is_same = given.request_hash == request_hash
+        if not is_same or (given.overrides is not None and given.overrides != overrides):
+            raise DecisionIdReusedError(decision_id)
+        return given.answer
+
+    def remember(self, tenant: str, given: Given) -> None:
+        """Keep an answer, and drop the oldest when there are too many."""
+        decision_id = given.answer.decision_id
+        self._given[tenant, decision_id] = given
+        self._tenants[decision_id] = tenant
+        if len(self._given) > self.max_entries:
+            (_, dropped), _ = self._given.popitem(last=False)
+            self._tenants.pop(dropped, None)
+
+    def recall(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take up rows of the log, newest first, behind what is remembered already."""
+        for row in rows:
+            key = (row["tenant"], row["decision_id"])
+            if key in self._given or len(self._given) >= self.max_entries:
+                continue
+            self._given[key] = Given(answer_of_row(row), row["request_hash"], None)
+            self._given.move_to_end(key, last=False)
+            self._tenants.setdefault(row["decision_id"], row["tenant"])
+
+    def tenant_of(self, decision_id: str) -> str | None:
+        """Whose decision it was, None when it is not remembered."""
+        return self._tenants.get(decision_id)

@@ -1,0 +1,104 @@
+"""The parts of a running service: built when it starts, closed when it stops."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+from msgspec import Struct
+
+from router_data.log import SEGMENTS, SegmentWriter
+from router_model.errors import RouterError
+from router_serving.engine import Engine
+from router_serving.history import History
+from router_serving.hotpath import DecisionEndpoints
+from router_serving.reload import ArtifactWatcher, Loaded, load_current
+from router_serving.settings import Settings
+from router_serving.telemetry import Metrics
+from router_serving.writer import LogWriter
+
+_log = structlog.get_logger(__name__)
+
+
+class Running(Struct, frozen=True, kw_only=True):
+    """Everything that a request may need."""
+
+    settings: Settings
+    metrics: Metrics
+    writer: LogWriter
+    engine: Engine
+    history: History
+    watcher: ArtifactWatcher
+    endpoints: DecisionEndpoints
+
+
+@asynccontextmanager
+async def running(settings: Settings, loaded: Loaded | None = None) -> AsyncIterator[Running]:
+    """Start every part, and on the way out write what waits.
+
+    `loaded` is an artifact that was loaded already; without it the current one is.
+    """
+    loaded = loaded or load_current(settings)
+    parts = _built(settings, loaded)
+    parts.writer.start()
+    background = [
+        asyncio.create_task(parts.watcher.run(), name="artifact-watcher"),
+        asyncio.create_task(_preload(parts), name="recent-decisions"),
+    ]
+    if threading.current_thread() is threading.main_thread():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, parts.watcher.look_now)
+    versions = loaded.router.versions
+    _log.info("service.started", artifact=versions.artifact, catalog=versions.catalog)
+    try:
+        yield parts
+    finally:
+        for task in background:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        n_waiting = parts.writer.n_waiting
+        await asyncio.to_thread(parts.writer.close)
+        await asyncio.to_thread(parts.history.close)
+        _log.info("service.stopped", flushed=n_waiting)
+
+
+def _built(settings: Settings, loaded: Loaded) -> Running:
+    metrics = Metrics()
+    segments = SegmentWriter(settings.log_dir / SEGMENTS, f"serve_{os.getpid()}")
+    writer = LogWriter(
+        segments,
+        max_rows=settings.log_queue_rows,
+        flush_s=settings.log_flush_ms / 1000,
+        metrics=metrics,
+    )
+    engine = Engine(loaded.router, settings=settings, writer=writer, metrics=metrics)
+    return Running(
+        settings=settings,
+        metrics=metrics,
+        writer=writer,
+        engine=engine,
+        history=History(settings, writer=writer),
+        watcher=ArtifactWatcher(
+            settings,
+            seen=loaded.fingerprint,
+            current=lambda: engine.router,
+            swap=engine.swap,
+            counted=metrics.reloaded,
+        ),
+        endpoints=DecisionEndpoints(
+            engine, metrics=metrics, max_body_bytes=settings.max_body_bytes
+        ),
+    )
+
+
+async def _preload(parts: Running) -> None:
+    """Remember the answers of the process before, so that retries across a restart get them."""
+    try:
+        n_rows = await parts.history.recall(parts.engine.recent)
+    except RouterError as error:
+        _log.warning("recent.unread", error=str(error))
+    else:
+        _log.info("recent.read", rows=n_rows)

@@ -1,0 +1,186 @@
+"""The JSON that the API takes and gives, as pydantic models.
+
+Only outcomes are validated with them; the answer of `/route` is described here and encoded
+elsewhere. The translation to the domain is in `routes`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from router_model.errors import InvalidRequestError
+from router_model.types import Outcome, Usage
+
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Tokens = Annotated[int, Field(ge=0, le=1_000_000_000)]
+Signal = bool | Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=200)]
+GroupBy = Literal["user", "key", "tenant", "model"]
+
+
+class Strict(BaseModel):
+    """No coercion, no unknown members."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class UsageBody(Strict):
+    """Tokens of one call; `input_tokens` includes cached and cache-write tokens."""
+
+    input_tokens: Tokens = 0
+    cached_tokens: Tokens = 0
+    cache_write_tokens: Tokens = 0
+    output_tokens: Tokens = 0
+
+    @model_validator(mode="after")
+    def _cached_within_input(self) -> "UsageBody":
+        if self.cached_tokens + self.cache_write_tokens > self.input_tokens:
+            raise ValueError(
+                f"input_tokens of at least cached_tokens + cache_write_tokens "
+                f"({self.cached_tokens} + {self.cache_write_tokens}): it includes both"
+            )
+        return self
+
+
+class OutcomeBody(Strict):
+    """What was observed after a decision; leave out what was not observed."""
+
+    decision_id: Annotated[str, Field(min_length=1, max_length=256)]
+    model: Annotated[str, Field(min_length=1, max_length=256)]
+    attempt: Annotated[int, Field(ge=0, le=10_000)] = 0
+    adequate: bool | None = None
+    reward: Annotated[float, Field(ge=0, le=1)] | None = None
+    signals: Annotated[dict[str, Signal], Field(max_length=64)] = {}
+    usage: UsageBody | None = None
+    cost_usd: NonNegative | None = None
+    latency_ms: NonNegative | None = None
+    tool_call_latency_ms: NonNegative | None = None
+    tool_call_valid: bool | None = None
+    error: Annotated[str, Field(max_length=500)] | None = None
+
+    def to_outcome(self) -> Outcome:
+        """The same as a domain object."""
+        given = self.model_dump(exclude={"usage"})
+        usage = None if self.usage is None else Usage(**self.usage.model_dump())
+        return Outcome(usage=usage, **given)
+
+
+class OutcomesAccepted(BaseModel):
+    """All outcomes of the call are on disk.
+
+    `unmatched` lists decision ids that this process did not answer, as far as it remembers: they
+    are logged all the same, since their decision may be older or another worker's.
+    """
+
+    accepted: int
+    unmatched: list[str]
+
+
+class CallerBody(BaseModel):
+    """Who calls; other members are ignored."""
+
+    tenant: str = "default"
+    key: str | None = None
+    user: str | None = None
+    session: str | None = None
+    decision_id: str | None = Field(
+        default=None, description="Your own id: the same request with it gets the same answer."
+    )
+    client: str | None = None
+
+
+class PolicyBody(Strict):
+    """Limits for this one call."""
+
+    min_adequacy: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_cost_usd: Annotated[float, Field(gt=0)] | None = None
+    max_tool_call_latency_ms: Annotated[float, Field(gt=0)] | None = None
+    models: list[str] | None = Field(default=None, description="Names or aliases of the catalog.")
+
+
+class RouteBody(Strict):
+    """The envelope; the client's own body alone is accepted too."""
+
+    request: dict[str, Any] = Field(description="The client's body, as it is.")
+    format: Literal["openai.chat", "openai.responses", "anthropic.messages", "gemini"] | None = (
+        Field(default=None, description="Detected when not given.")
+    )
+    caller: CallerBody | None = None
+    policy: PolicyBody | None = None
+
+
+class ExpectedBody(BaseModel):
+    """What the chosen model is expected to do."""
+
+    p_adequate: float
+    cost_usd: float
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    tool_call_latency_ms: float
+
+
+class VersionsBody(BaseModel):
+    """What must be known to replay the decision."""
+
+    artifact: str
+    catalog: str
+    policy: str
+
+
+class RouteAnswerBody(BaseModel):
+    """The decision."""
+
+    decision_id: str
+    model: str
+    snapshot: str
+    provider: str
+    fallbacks: list[str]
+    expected: ExpectedBody
+    propensity: float
+    policy: str
+    reason: str
+    excluded: dict[str, str]
+    versions: VersionsBody
+    timing_us: dict[str, int] | None = Field(
+        default=None, description="With `?timing=1` or the header `x-router-timing: 1` only."
+    )
+
+
+class ProblemBody(BaseModel):
+    """An error (RFC 9457); `code` is stable."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    field: str | None = None
+    allowed: str | None = None
+    excluded: dict[str, str] | None = None
+
+
+def outcome_of(item: object, *, at: str) -> Outcome:
+    """The outcome in a piece of JSON; `at` is where it stands, such as "[3]." in a list."""
+    try:
+        return OutcomeBody.model_validate(item).to_outcome()
+    except ValidationError as error:
+        raise invalid_of(error, at=at, allowed_names=list(OutcomeBody.model_fields)) from None
+
+
+def invalid_of(error: ValidationError, *, at: str, allowed_names: list[str]) -> InvalidRequestError:
+    """The first thing that pydantic found wrong, as our own error."""
+    first = error.errors(include_url=False)[0]
+    path = "".join(f".{step}" for step in first["loc"] if _is_member(step)).removeprefix(".")
+    field = f"{at}{path}".rstrip(".") or "body"
+    kind, value = first["type"], first["input"]
+    if kind == "missing":
+        return InvalidRequestError(field, None, "a value: it is required")
+    if kind == "extra_forbidden":
+        return InvalidRequestError(field, value, f"only known members ({', '.join(allowed_names)})")
+    text = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return InvalidRequestError(field, value, text)
+
+
+def _is_member(step: int | str) -> bool:
+    """False for the names that pydantic gives the branches of a union."""
+    return isinstance(step, int) or ("[" not in step and step not in ("bool", "float", "str"))

@@ -1,0 +1,121 @@
+"""The settings of one serving process, read once from the environment."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Settings(BaseSettings):
+    """Frozen; every field is `ROUTER_<NAME>` in the environment.
+
+    Each description says what the setting trades.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ROUTER_", frozen=True, extra="ignore")
+
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on: anything but loopback lets others reach a keyless API.",
+    )
+    port: int = Field(
+        default=8080, ge=0, le=65535, description="TCP port; 0 takes a free one and prints it."
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes: more throughput for about 300 MB each, and session memory and "
+        "repeated decision ids are then known per process only.",
+    )
+    allow_keyless: bool = Field(
+        default=False,
+        description="Permit a non-loopback host without keys: convenient behind a private network, "
+        "open to everybody anywhere else.",
+    )
+    state_dir: Path = Field(
+        default=Path("var"),
+        description="Folder of the log and the exported artifact: must survive restarts, "
+        "and its disk decides how fast an outcome is acknowledged.",
+    )
+    artifact: Path | None = Field(
+        default=None,
+        description="Artifact folder where the state folder has none: pins a version, "
+        "and the shipped starter is then not used.",
+    )
+    catalog: Path | None = Field(
+        default=None,
+        description="TOML laid over the artifact's catalog: own models and prices, "
+        "at the price of answers that another installation does not give.",
+    )
+    max_body_bytes: int = Field(
+        default=8 * 1024 * 1024,
+        ge=1024,
+        description="Largest body read: higher takes longer conversations, and more memory per "
+        "open connection.",
+    )
+    min_adequacy: float | None = Field(
+        default=None,
+        ge=0.0,
+        le=1.0,
+        description="P(adequate) asked of a model when the request names none: higher costs more "
+        "money, lower more failed tasks; unset takes the artifact's own.",
+    )
+    log_queue_rows: int = Field(
+        default=10_000,
+        ge=1,
+        description="Decisions that may wait to be written: higher survives a slower disk, and "
+        "loses more when the process is killed.",
+    )
+    log_flush_ms: int = Field(
+        default=50,
+        ge=1,
+        le=10_000,
+        description="Longest a decision waits for its group commit: higher saves disk syncs, and "
+        "loses more when the process is killed.",
+    )
+    log_text_tenants: frozenset[str] = Field(
+        default=frozenset(),
+        description="Tenants (JSON list) whose prompt text is logged: it allows new features to be "
+        "computed later, and puts what users wrote on disk.",
+    )
+    recent_decisions: int = Field(
+        default=10_000,
+        ge=0,
+        description="Answers remembered for repeated decision ids: higher covers later retries, at "
+        "about 2 kB each.",
+    )
+    session_entries: int = Field(
+        default=20_000,
+        ge=0,
+        description="Sessions whose warm prefixes are remembered: higher prices caches right for "
+        "more of them, at about 0.5 kB each.",
+    )
+    reload_poll_s: float = Field(
+        default=5.0,
+        gt=0.0,
+        description="Seconds between looks at the artifact folder: lower picks up an export "
+        "sooner, for a few file stats each time.",
+    )
+    max_outcomes: int = Field(
+        default=10_000,
+        ge=1,
+        description="Most outcomes in one call: higher imports faster, and makes one call refuse "
+        "more when a single row is wrong.",
+    )
+
+    @property
+    def is_loopback(self) -> bool:
+        """True when only this machine can reach the service."""
+        return self.host in LOOPBACK_HOSTS or self.host.startswith("127.")
+
+    @property
+    def log_dir(self) -> Path:
+        """Folder of the segment log."""
+        return self.state_dir / "log"
+
+    def shown(self) -> dict[str, object]:
+        """Every setting as plain JSON values, secrets redacted, for the line printed at start."""
+        return self.model_dump(mode="json")

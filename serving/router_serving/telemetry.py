@@ -1,0 +1,178 @@
+"""What an operator sees of the service: JSON log lines and Prometheus metrics.
+
+Neither ever holds prompt text, tool arguments or keys.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from router_model.types import Versions
+
+STAGES = ("read", "parse", "features", "decide", "total")
+STAGE_BUCKETS_S = (
+    *(0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005),
+    *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
+)
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+UNKNOWN_MODEL = "other"
+
+
+def configure_logging(level: int = logging.INFO) -> None:
+    """Send structlog events and the server's own records to stderr, one JSON line each."""
+    shared: Sequence[structlog.typing.Processor] = (
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+            foreign_pre_chain=shared,
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+class Metrics:
+    """The counters of one process; with several workers, prometheus_client adds them up."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        self._stage = Histogram(
+            "router_stage_seconds",
+            "Time in each stage of a decision",
+            ["stage"],
+            buckets=STAGE_BUCKETS_S,
+            registry=registry,
+        )
+        self._stages = {stage: self._stage.labels(stage) for stage in STAGES}
+        self._decisions = _counter(
+            registry, "router_decisions", "Decisions taken", "model", "reason"
+        )
+        self._exclusions = _counter(
+            registry, "router_exclusions", "Models excluded, by the code of the reason", "code"
+        )
+        self._problems = _counter(registry, "router_problems", "Calls refused, by code", "code")
+        self._outcomes = _counter(
+            registry, "router_outcomes", "Outcomes acknowledged", "model", "adequate"
+        )
+        self._repeats = _counter(
+            registry, "router_repeated_decisions", "Repeated decision ids answered from memory"
+        )
+        self._log_rows = _counter(registry, "router_log_rows", "Rows made durable", "kind")
+        self._log_dropped = _counter(
+            registry, "router_log_dropped", "Decisions that were never written", "cause"
+        )
+        self._log_failures = _counter(registry, "router_log_failures", "Group commits that failed")
+        self._reloads = _counter(registry, "router_reloads", "Artifact reloads", "result")
+        self._queue = _gauge(
+            registry, "router_log_queue_rows", "Decisions waiting to be written", mode="livesum"
+        )
+        self._sessions = _gauge(
+            registry, "router_sessions", "Sessions with a remembered prefix", mode="livesum"
+        )
+        self._artifact = _gauge(
+            *(registry, "router_artifact_info", "1 for the versions in use"),
+            *("artifact", "catalog", "policy"),
+            mode="livemax",
+        )
+        self._versions: Versions | None = None
+
+    def decided(
+        self, *, model: str, reason: str, excluded: Mapping[str, str], stages: Mapping[str, int]
+    ) -> None:
+        """Count one decision and the nanoseconds of its stages."""
+        self._decisions.labels(model, code_of(reason)).inc()
+        for text in excluded.values():
+            self._exclusions.labels(code_of(text)).inc()
+        for stage, nanoseconds in stages.items():
+            self._stages[stage].observe(nanoseconds / 1e9)
+
+    def repeated(self) -> None:
+        """Count a repeated decision_id."""
+        self._repeats.inc()
+
+    def refused(self, code: str) -> None:
+        """Count a call that ended in a problem."""
+        self._problems.labels(code).inc()
+
+    def observed(self, *, model: str, adequate: bool | None) -> None:
+        """Count an acknowledged outcome."""
+        self._outcomes.labels(model, "unknown" if adequate is None else str(adequate).lower()).inc()
+
+    def logged(self, *, decisions: int, outcomes: int) -> None:
+        """Count rows that are on disk now."""
+        self._log_rows.labels("decision").inc(decisions)
+        self._log_rows.labels("outcome").inc(outcomes)
+
+    def dropped(self, rows: int, *, cause: str) -> None:
+        """Count decisions that will never be written."""
+        self._log_dropped.labels(cause).inc(rows)
+
+    def log_failed(self) -> None:
+        """Count a group commit that failed."""
+        self._log_failures.inc()
+
+    def reloaded(self, result: str) -> None:
+        """Count a reload: "swapped" or "refused"."""
+        self._reloads.labels(result).inc()
+
+    def serving(self, versions: Versions) -> None:
+        """Show the versions in use, and no longer those before."""
+        if self._versions is not None:
+            self._artifact_of(self._versions).set(0)
+        self._versions = versions
+        self._artifact_of(versions).set(1)
+
+    def exposition(self, *, queue_rows: int, sessions: int) -> bytes:
+        """The text that Prometheus scrapes."""
+        self._queue.set(queue_rows)
+        self._sessions.set(sessions)
+        if MULTIPROCESS_VARIABLE not in os.environ:
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # untyped in the package
+        return generate_latest(registry)
+
+    def _artifact_of(self, versions: Versions) -> Gauge:
+        return self._artifact.labels(versions.artifact, versions.catalog, versions.policy)
+
+
+def code_of(text: str) -> str:
+    """The code in front of a reason.
+
+    >>> code_of("context_window: needs 210000 of 200000 tokens")
+    'context_window'
+    """
+    return text.partition(":")[0].strip()
+
+
+def _counter(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Counter:
+    return Counter(name, text, labels, registry=registry)
+
+
+def _gauge(registry: CollectorRegistry, name: str, text: str, *labels: str, mode: str) -> Gauge:
+    return Gauge(name, text, labels, registry=registry, multiprocess_mode=mode)  # type: ignore[arg-type]  # a Literal there
