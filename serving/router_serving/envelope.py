@@ -15,12 +15,16 @@ import msgspec
 from msgspec import Raw, Struct
 
 from router_model.catalog import Catalog
-from router_model.errors import InvalidRequestError, MalformedJsonError
+from router_model.errors import InvalidRequestError
+from router_model.formats import jsontext
 from router_model.types import Caller, PolicyOverrides, WireFormat
 
 MAX_NAME_CHARS = 256
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 DECISION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~@-]{0,127}\Z")
-_STARTS_LIKE_AN_ENVELOPE = re.compile(rb'\s*\{\s*"(?:request|format|caller|policy)"\s*:')
+_STARTS_LIKE_AN_ENVELOPE = re.compile(
+    rb'(?:\xef\xbb\xbf)?\s*\{\s*"(?:request|format|caller|policy)"\s*:'
+)
 
 ENVELOPE_FIELDS = ("request", "format", "caller", "policy")
 CALLER_FIELDS = ("tenant", "key", "user", "session", "decision_id", "client")
@@ -49,6 +53,7 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 _MEMBERS = msgspec.json.Decoder(dict[str, Raw])
+_ANYTHING = msgspec.json.Decoder(Any)
 
 
 def is_envelope(body: bytes) -> bool:
@@ -62,10 +67,7 @@ def is_envelope(body: bytes) -> bool:
 
 def opened(body: bytes, headers: Headers, *, catalog: Catalog) -> Call:
     """The call that an envelope carries."""
-    try:
-        members = _MEMBERS.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise malformed(error) from error
+    members = jsontext.decode(_MEMBERS, body.removeprefix(BYTE_ORDER_MARK))
     if unknown := sorted(members.keys() - set(ENVELOPE_FIELDS)):
         raise InvalidRequestError(unknown[0], "a value", f"only {', '.join(ENVELOPE_FIELDS)} here")
     if "request" not in members:
@@ -95,11 +97,6 @@ def bare(body: bytes, headers: Headers, *, catalog: Catalog, path: str | None = 
         headers=headers,
         path=path,
     )
-
-
-def malformed(error: Exception) -> MalformedJsonError:
-    """The error for bytes that are not JSON; it repeats where, never what."""
-    return MalformedJsonError("body", str(error)[:60], "a JSON object in UTF-8")
 
 
 def wire_format_of(name: object, *, field: str) -> WireFormat | None:
@@ -156,7 +153,7 @@ def overrides_of(members: Parsed, headers: Headers, *, catalog: Catalog) -> Poli
 
 def _member(members: Mapping[str, Raw], name: str) -> Any:
     raw = members.get(name)
-    return None if raw is None else msgspec.json.decode(raw)
+    return None if raw is None else jsontext.decode(_ANYTHING, raw, at=name)
 
 
 def _object(members: Mapping[str, Raw], name: str) -> Parsed:
