@@ -100,6 +100,9 @@ class BinnedMeans:
         total = np.where(known, cost, 0.0).sum(axis=0)
         self.cost = np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
+    def save(self, folder: Path) -> None:
+        np.save(folder / "table.npy", self.table)
+
     def predict(
         self,
         features: NDArray[np.float32],
@@ -112,7 +115,13 @@ class BinnedMeans:
         return Prediction(self.table[index][:, columns], cost)
 
 
-def fit_binned_means(rounds: Rounds, *, params: TrainingParams, seed: int = 0) -> BinnedMeans:
+def fit_binned_means(
+    rounds: Rounds,
+    *,
+    params: TrainingParams,
+    seed: int = 0,
+    calibration_rounds: Rounds | None = None,
+) -> BinnedMeans:
     return BinnedMeans(rounds)
 
 

@@ -167,8 +167,12 @@ def curve_points(
 
 
 def calibration_of(rounds: Rounds, p_all: Floats, *, resampling: Resampling) -> Calibration:
-    """Calibration over every cell whose adequacy was observed, models left out included."""
-    adequate = rounds.matrix("adequate")
+    """Calibration over every observed cell, models left out of the policies included.
+
+    The outcome is the reward, which is what the predictor is fitted to: a fraction counts as
+    that share of an adequate answer.
+    """
+    adequate = rounds.matrix("reward")
     observed = np.isfinite(adequate) & np.isfinite(p_all)
     y, p = adequate[observed], np.clip(p_all[observed], 0.0, 1.0)
     context = np.nonzero(observed)[0]

@@ -59,8 +59,15 @@ class Predictor(Protocol):
 class Fit(Protocol):
     """How a predictor is fitted, `router_training.fit.fit_predictor` outside of tests."""
 
-    def __call__(self, rounds: Rounds, *, params: TrainingParams, seed: int = 0) -> Predictor:
-        """A predictor fitted on the rounds."""
+    def __call__(
+        self,
+        rounds: Rounds,
+        *,
+        params: TrainingParams,
+        seed: int = 0,
+        calibration_rounds: Rounds | None = None,
+    ) -> Predictor:
+        """A predictor fitted on the rounds, calibrated on other ones when they are given."""
         ...
 
 

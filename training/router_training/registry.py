@@ -1,0 +1,254 @@
+"""The only door to MLflow: runs, versions of the router, and which of them serves.
+
+Three aliases say what a version is: `champion` serves, `challenger` waits for promotion,
+`previous` served before. The backend is SQLite in the state folder unless MLFLOW_TRACKING_URI
+names another; MLflow's telemetry is switched off, so the default makes no network call.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
+
+from router_model.errors import RouterError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+MODEL = "router"
+EXPERIMENT = "router"
+ARTIFACT = "artifact"
+Alias = Literal["champion", "challenger", "previous"]
+ALIASES: tuple[Alias, ...] = ("champion", "challenger", "previous")
+_MAX_PARAM = 500
+_KEPT_EXPORTS = 2
+
+
+class RegistryError(RouterError):
+    """A version or alias that does not exist, or a registry that can't be reached."""
+
+    code = "registry_error"
+
+
+class Version(Struct, frozen=True, kw_only=True):
+    """A registered version of the router."""
+
+    number: str
+    run_id: str
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+
+class Registry:
+    """Versions of the router in MLflow.
+
+    `state` is the state folder; `tracking_uri` overrides MLFLOW_TRACKING_URI and the default.
+    """
+
+    def __init__(self, state: Path, *, tracking_uri: str | None = None) -> None:
+        self.folder = state.resolve() / "mlflow"
+        default = f"sqlite:///{self.folder / 'mlflow.db'}"
+        self.tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default
+        self._client: MlflowClient | None = None
+
+    def register(
+        self,
+        artifact: Path,
+        *,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        files: Iterable[Path] = (),
+    ) -> Version:
+        """A new version of an artifact folder, as challenger.
+
+        `files` (reports, plots) are kept beside the artifact. `tags` should name the data
+        snapshot and the code revision.
+        """
+        client = self.client
+        run_id = client.create_run(self._experiment(), tags=dict(tags)).info.run_id
+        status = "FAILED"
+        try:
+            for name, value in params.items():
+                client.log_param(run_id, name, str(value)[:_MAX_PARAM])
+            for name, number in metrics.items():
+                client.log_metric(run_id, name, number)
+            client.log_artifacts(run_id, str(artifact), ARTIFACT)
+            for file in files:
+                client.log_artifact(run_id, str(file), "report")
+            status = "FINISHED"
+        finally:
+            client.set_terminated(run_id, status)
+        source = f"{client.get_run(run_id).info.artifact_uri}/{ARTIFACT}"
+        self._ensure_model()
+        made = client.create_model_version(MODEL, source, run_id=run_id, tags=dict(tags))
+        self._alias("challenger", str(made.version))
+        return Version(
+            number=str(made.version), run_id=run_id, metrics=dict(metrics), tags=dict(tags)
+        )
+
+    def find(self, alias: Alias) -> Version | None:
+        """The version an alias points to, None when nothing has it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self.client.get_model_version_by_alias(MODEL, alias)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise RegistryError(f"{self.tracking_uri}: {error}") from error
+        run_id = str(found.run_id)
+        run = self.client.get_run(run_id)
+        return Version(
+            number=str(found.version),
+            run_id=run_id,
+            metrics=dict(run.data.metrics),
+            tags=dict(found.tags),
+        )
+
+    def get(self, alias: Alias) -> Version:
+        """The version an alias points to; RegistryError when nothing has it."""
+        found = self.find(alias)
+        if found is None:
+            raise RegistryError(
+                f"{alias}: no version has this alias in {self.tracking_uri}; {_HOW_TO_GET[alias]}"
+            )
+        return found
+
+    def promote(self) -> Version:
+        """Make the challenger champion and the champion previous. Safe to repeat after a crash."""
+        challenger, champion = self.get("challenger"), self.find("champion")
+        if champion is not None and champion.number != challenger.number:
+            self._alias("previous", champion.number)
+        self._alias("champion", challenger.number)
+        self.client.delete_registered_model_alias(MODEL, "challenger")
+        return challenger
+
+    def rollback(self) -> Version:
+        """Exchange champion and previous; a second rollback undoes the first."""
+        champion, previous = self.get("champion"), self.get("previous")
+        self._alias("champion", previous.number)
+        self._alias("previous", champion.number)
+        return previous
+
+    def download(self, version: Version, folder: Path) -> Path:
+        """The artifact of a version, copied below an existing folder."""
+        return Path(self.client.download_artifacts(version.run_id, ARTIFACT, str(folder)))
+
+    def export(
+        self, alias: Alias, dest: Path, *, check: Callable[[Path], object] | None = None
+    ) -> Version:
+        """Write the artifact of an alias to `dest`, which is complete at every moment.
+
+        `dest` becomes a link to a folder of its own version beside it, replaced in one step, so
+        that a reader never sees half of each. `check` may refuse the folder before that by
+        raising. The two latest exports are kept.
+        """
+        version = self.get(alias)
+        dest.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=dest.parent, prefix=f".{dest.name}.") as scratch:
+            fetched = self.download(version, Path(scratch))
+            if check is not None:
+                check(fetched)
+            target = _fresh_name(dest, version)
+            fetched.rename(target)
+        _point(dest, target)
+        _forget_old(dest, keep=target)
+        return version
+
+    @property
+    def client(self) -> "MlflowClient":
+        """MLflow's client, made at first use."""
+        if self._client is None:
+            # Read when mlflow is imported; DO_NOT_TRACK is understood only as "true".
+            os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+            from mlflow import MlflowClient
+
+            if self.tracking_uri.startswith("sqlite:///"):
+                Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(
+                    parents=True, exist_ok=True
+                )
+            self._client = MlflowClient(
+                tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri
+            )
+        return self._client
+
+    def _experiment(self) -> str:
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            return str(found.experiment_id)
+        location = None
+        if self.tracking_uri.startswith("sqlite:"):
+            location = (self.folder / "artifacts").as_uri()
+        return self.client.create_experiment(EXPERIMENT, artifact_location=location)
+
+    def _ensure_model(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.create_registered_model(MODEL)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise RegistryError(f"{self.tracking_uri}: {error}") from error
+
+    def _alias(self, alias: Alias, number: str) -> None:
+        self.client.set_registered_model_alias(MODEL, alias, number)
+
+
+_HOW_TO_GET: Mapping[Alias, str] = {
+    "challenger": "`router-train run` registers one",
+    "champion": "`router-train promote` makes the challenger champion",
+    "previous": "there is one after the second promotion",
+}
+
+
+def code_revision(folder: Path) -> str:
+    """Commit of the checkout that holds `folder`, "-dirty" when changed, "unknown" outside."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return found.stdout.strip() or "unknown"
+
+
+def _fresh_name(dest: Path, version: Version) -> Path:
+    n = 0
+    while (name := dest.with_name(f"{dest.name}.v{version.number}.{n}")).exists():
+        n += 1
+    return name
+
+
+def _point(dest: Path, target: Path) -> None:
+    if dest.exists() and not dest.is_symlink():
+        # A plain folder can't be replaced in one step: the only case with a moment in between.
+        dest.rename(_aside(dest))
+    link = dest.with_name(f".{dest.name}.link")
+    link.unlink(missing_ok=True)
+    link.symlink_to(target.name, target_is_directory=True)
+    link.replace(dest)
+
+
+def _aside(dest: Path) -> Path:
+    n = 0
+    while (name := dest.with_name(f"{dest.name}.before.{n}")).exists():
+        n += 1
+    return name
+
+
+def _forget_old(dest: Path, *, keep: Path) -> None:
+    exports = [path for path in dest.parent.glob(f"{dest.name}.v*.*") if path != keep]
+    exports.sort(key=lambda path: path.stat().st_ctime_ns, reverse=True)
+    for path in exports[_KEPT_EXPORTS - 1 :]:
+        shutil.rmtree(path)
