@@ -1,9 +1,10 @@
-"""Builds `Rounds` from interchange tables or from the log."""
+"""Builds `Rounds` from the log or straight from interchange tables."""
 
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from router_data.contexts import (
     TableContext,
@@ -15,13 +16,153 @@ from router_data.contexts import (
 )
 from router_data.rewards import DEFAULT_RULE, AdequacyRule, adequacies, rewards
 from router_data.rounds import Ints, Rounds, Texts
+from router_data.rows import decode_embeddings, decode_features
+from router_data.store import Columns, Store
 from router_data.tables import TableOutcomes, TableRequest, Tables, read_tables
 from router_model import features
 from router_model.errors import DatasetError
 
-__all__ = ["Rounds", "rounds_from_tables"]
+__all__ = ["Rounds", "load_rounds", "rounds_from_tables"]
 
 IMPORT_TENANT = "import"
+# Where a live decision has no dataset, task or group: its origin, step type and session.
+_CONTEXTS = """
+    select tenant, decision_id, ts_ms, step_type, features, embedding, feature_schema, encoder,
+           coalesce("session", decision_id) as "session",
+           coalesce("group", "session", decision_id) as "group",
+           coalesce(task, step_type, 'main') as task, coalesce(dataset, 'log') as dataset,
+           coalesce(request_hash, '') as request_hash,
+           coalesce(input_tokens, 0) as estimated_input_tokens
+    from decisions_until(?)
+    where ? is null or tenant = ?
+    order by tenant, decision_id
+"""
+_ROWS = """
+    select tenant, decision_id, attempt, model, adequate::int::double as verdict, reward,
+           error is not null as is_error, cost_usd, input_tokens::double as input_tokens,
+           cached_tokens::double as cached_tokens, output_tokens::double as output_tokens,
+           latency_ms, tool_call_latency_ms, tool_call_valid::int::double as tool_call_valid,
+           propensity
+    from rounds_until(?)
+    where ? is null or tenant = ?
+    order by tenant, decision_id, attempt
+"""
+
+
+def load_rounds(
+    path: Path,
+    *,
+    rule: AdequacyRule = DEFAULT_RULE,
+    tenant: str | None = None,
+    until_ms: int | None = None,
+    feature_schema: str | None = None,
+    encoder: str | None = None,
+) -> Rounds:
+    """Rounds of a state or log folder, of what was written before `until_ms`.
+
+    Contexts with other features than `feature_schema` (this version's when not given), with
+    other embeddings than `encoder` (the most frequent one when not given) or without any
+    outcome are left out and counted in `skipped`.
+    """
+    schema = feature_schema or features.SCHEMA.hash
+    with Store(path) as store:
+        contexts = store.arrays(_CONTEXTS, (until_ms, tenant, tenant))
+        rows = store.arrays(_ROWS, (until_ms, tenant, tenant))
+    skipped: Counter[str] = Counter()
+    index = _row_contexts(contexts, rows)
+    keep = _matching(contexts, index, schema=schema, encoder=encoder, skipped=skipped)
+    if not keep.any():
+        raise DatasetError(f"{path}: no decision to learn from: {dict(skipped) or 'empty log'}")
+    new_index = np.where(keep, np.cumsum(keep) - 1, -1)[index]
+    kept = new_index >= 0
+    chosen = {name: values[keep] for name, values in contexts.items()}
+    usable = {name: values[kept] for name, values in rows.items()}
+    return _log_rounds(chosen, usable, new_index[kept], rule=rule, skipped=skipped)
+
+
+def _row_contexts(contexts: Columns, rows: Columns) -> Ints:
+    """Each row's context; a row whose decision came in after the contexts were read has -1."""
+    pairs = zip(contexts["tenant"], contexts["decision_id"], strict=True)
+    position = {pair: index for index, pair in enumerate(pairs)}
+    keys = zip(rows["tenant"], rows["decision_id"], strict=True)
+    return np.array([position.get(key, -1) for key in keys], dtype=np.int64)
+
+
+def _matching(
+    contexts: Columns,
+    row_contexts: Ints,
+    *,
+    schema: str,
+    encoder: str | None,
+    skipped: Counter[str],
+) -> NDArray[np.bool_]:
+    has_row = np.zeros(len(contexts["decision_id"]), dtype=bool)
+    has_row[row_contexts[row_contexts >= 0]] = True
+    has_schema = (contexts["feature_schema"] == schema) & (contexts["features"] != None)  # noqa: E711
+    has_vector = contexts["embedding"] != None  # noqa: E711
+    usable = has_schema & has_vector & has_row
+    if encoder is None and usable.any():
+        names, counts = np.unique(contexts["encoder"][usable].astype(str), return_counts=True)
+        encoder = str(names[counts.argmax()])
+    has_encoder = has_vector & (contexts["encoder"] == encoder)
+    reasons = {
+        "decision: features of another schema": ~has_schema,
+        "decision: embedding of another encoder": has_schema & ~has_encoder,
+        "decision: no outcome": has_schema & has_encoder & ~has_row,
+    }
+    skipped.update({reason: int(mask.sum()) for reason, mask in reasons.items() if mask.any()})
+    matching: NDArray[np.bool_] = has_schema & has_encoder & has_row
+    return matching
+
+
+def _log_rounds(
+    contexts: Columns,
+    rows: Columns,
+    context_index: Ints,
+    *,
+    rule: AdequacyRule,
+    skipped: Counter[str],
+) -> Rounds:
+    models, model_index = np.unique(rows["model"].astype(object), return_inverse=True)
+    reward = rows["reward"].astype(np.float64)
+    adequate = adequacies(
+        rows["verdict"].astype(np.float64),
+        reward=reward,
+        is_error=rows["is_error"].astype(bool),
+        tool_call_valid=rows["tool_call_valid"].astype(np.float64),
+        rule=rule,
+    )
+    return Rounds(
+        models=tuple(models.tolist()),
+        feature_schema=str(contexts["feature_schema"][0]),
+        encoder=str(contexts["encoder"][0]),
+        features=decode_features(contexts["features"].tolist()),
+        embedding=decode_embeddings(contexts["embedding"].tolist()),
+        decision_id=contexts["decision_id"].astype(object),
+        tenant=contexts["tenant"].astype(object),
+        session=contexts["session"].astype(object),
+        group=contexts["group"].astype(object),
+        task=contexts["task"].astype(object),
+        dataset=contexts["dataset"].astype(object),
+        step_type=contexts["step_type"].astype(object),
+        request_hash=contexts["request_hash"].astype(object),
+        estimated_input_tokens=contexts["estimated_input_tokens"].astype(np.int64),
+        ts_ms=contexts["ts_ms"].astype(np.int64),
+        context_index=context_index,
+        model_index=model_index.astype(np.int64).reshape(-1),
+        attempt=rows["attempt"].astype(np.int64),
+        adequate=adequate,
+        reward=rewards(adequate, reward=reward),
+        cost_usd=rows["cost_usd"].astype(np.float64),
+        input_tokens=rows["input_tokens"].astype(np.float64),
+        cached_tokens=rows["cached_tokens"].astype(np.float64),
+        output_tokens=rows["output_tokens"].astype(np.float64),
+        latency_ms=rows["latency_ms"].astype(np.float64),
+        tool_call_latency_ms=rows["tool_call_latency_ms"].astype(np.float64),
+        tool_call_valid=rows["tool_call_valid"].astype(np.float64),
+        propensity=rows["propensity"].astype(np.float64),
+        skipped=dict(skipped),
+    )
 
 
 def rounds_from_tables(

@@ -124,8 +124,14 @@ def _cleaned(name: str, values: NDArray[Any], problems: Counter[str]) -> Floats:
     numbers = values.astype(np.float64)
     bad = np.isinf(numbers) | (numbers < 0.0)
     allowed = "0 or more"
-    if name in ("success", "score", "tool_call_valid"):
+    if name in ("success", "score"):
         bad |= numbers > 1.0
         allowed = "0 to 1"
+    if name == "tool_call_valid":
+        bad |= ~np.isnan(numbers) & (numbers != 0.0) & (numbers != 1.0)
+        allowed = "true or false"
     count(problems, f"outcome: {name} is not {allowed} (cell ignored)", bad)
-    return np.where(bad, np.nan, numbers)
+    cleaned: Floats = np.where(bad, np.nan, numbers)
+    if name.endswith("_tokens"):
+        cleaned[:] = np.round(cleaned)
+    return cleaned

@@ -57,24 +57,30 @@ create view all_outcomes as
     select * from segment_outcomes(getvariable('segments'))
     union all by name select * from stored_outcomes;
 
--- The later row wins. A tenant can't overwrite another tenant's rows: it is part of every key.
-create view decisions as
+-- The later row wins, of those written before `until_ms` (all when it is NULL). A tenant can't
+-- overwrite another tenant's rows: it is part of every key.
+create macro decisions_until(until_ms) as table
     select * exclude (segment, line)
     from all_decisions
+    where until_ms is null or ts_ms < until_ms
     qualify row_number() over (
         partition by tenant, decision_id order by ts_ms desc, segment desc, line desc
     ) = 1;
 
-create view outcomes as
+create macro outcomes_until(until_ms) as table
     select * exclude (segment, line)
     from all_outcomes
+    where until_ms is null or ts_ms < until_ms
     qualify row_number() over (
         partition by tenant, decision_id, attempt order by ts_ms desc, segment desc, line desc
     ) = 1;
 
+create view decisions as select * from decisions_until(null);
+create view outcomes as select * from outcomes_until(null);
+
 -- One row per outcome of a known decision. A propensity belongs to the drawn action only:
 -- attempts with another model (fallbacks after a failure) have none.
-create view rounds as
+create macro rounds_until(until_ms) as table
     select
         d.tenant, d.decision_id, d.ts_ms, d."key", d."user", d."session", d."group", d.task,
         d.dataset, d.step_type, d.request_hash, d.feedback, d.policy, d.versions,
@@ -85,7 +91,10 @@ create view rounds as
         o.tool_call_valid,
         case when d.feedback = 'full' then 1.0 when o.model = d.model then d.propensity end
             as propensity
-    from outcomes o join decisions d on o.tenant = d.tenant and o.decision_id = d.decision_id;
+    from outcomes_until(until_ms) o
+    join decisions_until(until_ms) d on o.tenant = d.tenant and o.decision_id = d.decision_id;
+
+create view rounds as select * from rounds_until(null);
 
 -- What was spent, by whom. Imported outcomes (they have a dataset) were paid by nobody here.
 create view spending as
