@@ -53,6 +53,9 @@ _FAMILY_PATTERNS: Final = tuple(re.compile(pattern) for pattern in FAMILIES.valu
 _THINKING: Final = re.compile(r"thinking|reasoner|reasoning|\bo[134]\b|\br1\b|qwq|magistral")
 _EFFORTS: Final = {"minimal": 0.0, "low": 1.0, "medium": 2.0, "high": 3.0, "xhigh": 4.0, "max": 5.0}
 _EFFORT: Final = re.compile(r"\b(minimal|low|medium|xhigh|high|max)[ -](?:reasoning|effort)\b")
+_EFFORT_AFTER: Final = re.compile(
+    r"\b(opus|sonnet|haiku|pro|flash)[ -](low|medium|high|xhigh)(?![a-z0-9-])"
+)
 _NATIVE_TOOLS: Final = re.compile(r"-fc(?:-any|-auto|-r)?$")
 _EXPERTS: Final = re.compile(r"\b(\d+)x(\d+(?:\.\d+)?)b\b")
 _PARAMS: Final = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)([bt])(?![a-z0-9])")
@@ -121,7 +124,7 @@ def size_class(name: str) -> float:
     >>> size_class("gemini-2.5-flash-lite"), size_class("claude-opus-4-6"), size_class("minimax-m2")
     (1.0, 5.0, nan)
     """
-    words = re.findall(r"[a-z]+", name.lower())
+    words = re.findall(r"[a-z]+", _EFFORT_AFTER.sub(r"\1", name.lower()))
     return min((_SIZES[word] for word in words if word in _SIZES), default=float("nan"))
 
 
@@ -131,8 +134,11 @@ def effort(name: str) -> float:
     >>> effort("GPT-5 (2025-08-07) (medium reasoning)"), effort("gpt-5")
     (2.0, nan)
     """
-    found = _EFFORT.search(name.lower())
-    return _EFFORTS[found[1]] if found else float("nan")
+    plain = name.lower()
+    if found := _EFFORT.search(plain):
+        return _EFFORTS[found[1]]
+    after = _EFFORT_AFTER.search(plain)
+    return _EFFORTS[after[2]] if after else float("nan")
 
 
 def _native_tools(card: ModelCard, name: str, *, known: bool) -> float:

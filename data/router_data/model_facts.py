@@ -160,7 +160,7 @@ def _combined(entries: list[tuple[int, Facts]]) -> Facts:
     """One record: each field from the most trusted entries that state it.
 
     Numbers and dates are medians (resellers differ, and date by their own launch), flags the
-    majority.
+    majority, open weights whatever one says (most resellers leave it out).
     """
     values: dict[str, Any] = {}
     for name in FIELDS:
@@ -175,6 +175,8 @@ def _combined(entries: list[tuple[int, Facts]]) -> Facts:
 def _one(values: list[Any], name: str) -> Any:
     if name == "released":
         return median_low(values)
+    if name == "open_weights":
+        return any(values)
     if isinstance(values[0], bool):
         return sum(values) * 2 > len(values)
     middle = median(values)

@@ -74,11 +74,12 @@ def keys(name: str) -> tuple[str, str, str]:
 def closest(name: str, candidates: Mapping[str, str]) -> str | None:
     """The candidate whose words overlap most with those of `name` (Jaccard, at least 0.6).
 
-    `candidates` maps loose keys to names. Both must share the longest word, so that a number
-    alone never makes a match, and must not state different parameter counts.
+    `candidates` maps loose keys to names. Both must share the first of the longest words, so that
+    a number alone never makes a match, and must not state different parameter counts.
     """
     words = set(keys(name)[2].split())
-    family = max((w for w in words if w.isalpha()), key=len, default=None)
+    in_order = [word for word in _words(plain_name(name)) if word in words]
+    family = max((word for word in in_order if word.isalpha()), key=len, default=None)
     sizes = _SIZE.findall(plain_name(name))
     best: tuple[float, int, str] | None = None
     for key, other in candidates.items():

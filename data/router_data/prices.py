@@ -108,6 +108,8 @@ def _card(
         min_cache_tokens=kept.get("min_cache_tokens", provider.get("min_cache_tokens", 1024)),
         cache_ttl_s=kept.get("cache_ttl_s", provider.get("cache_ttl_s", 300)),
     )
+    if getattr(listed, "deprecated", None):
+        notes.append("deprecated by its provider, still served")
     if card.released is None:
         notes.append("released: neither package nor the selection knows it")
     return card, notes
