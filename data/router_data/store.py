@@ -4,6 +4,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -215,6 +216,17 @@ def read_parquet(path: Path, expressions: Mapping[str, str], *, suffix: str = ""
     with connect() as connection:
         query = f"select {selected} from read_parquet(?) {suffix}"
         return columns(_guarded(connection, query, path))
+
+
+def write_parquet(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows (JSON-like values; column types are inferred) as a Parquet file."""
+    with connect() as connection, NamedTemporaryFile(suffix=".jsonl") as file:
+        file.write(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+        file.flush()
+        query = (
+            "select * from read_ndjson(?, sample_size = -1, convert_strings_to_integers = false)"
+        )
+        copy_to(connection, query, [file.name], path, "format parquet, compression zstd")
 
 
 def columns(answer: Connection) -> Columns:

@@ -1,0 +1,176 @@
+"""The command line `router-data`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from router_data import log as segments
+from router_data.catalog_cli import catalog_app
+from router_data.compact import compact as compact_log
+from router_data.compact import missing_files
+from router_data.importer import import_tables
+from router_data.logging_policy import LoggingPolicy, PolicyName
+from router_data.store import Store
+from router_data.summary import summarize, summary_lines
+from router_model.encoder import StaticEncoder
+from router_model.errors import RouterError
+
+app = typer.Typer(
+    name="router-data",
+    help="The log of decisions and outcomes: import, check, compact, count, export.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+app.add_typer(catalog_app, name="catalog")
+
+State = Annotated[
+    Path,
+    typer.Option("--state", envvar="ROUTER_STATE_DIR", help="Folder of the service's state."),
+]
+Progress = Annotated[bool, typer.Option("--progress/--no-progress", help="Show progress bars.")]
+DEFAULT_STATE = Path("var")
+EXPORTS = {
+    "decisions": "select * from decisions order by tenant, decision_id",
+    "outcomes": "select * from outcomes order by tenant, decision_id, attempt",
+    "rounds": "select * from rounds order by tenant, decision_id, attempt",
+}
+
+
+@app.command("import")
+def import_command(
+    folder: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="Folder with the two tables.")
+    ],
+    encoder: Annotated[
+        Path,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            envvar="ROUTER_ARTIFACT",
+            help="Folder with the text encoder's files, such as an artifact.",
+        ),
+    ],
+    state: State = DEFAULT_STATE,
+    policy: Annotated[
+        str, typer.Option(help="full, uniform, epsilon-greedy or biased: whose outcomes to log.")
+    ] = "full",
+    epsilon: Annotated[float, typer.Option(help="Exploration of a simulated policy.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed of a simulated policy's draws.")] = 0,
+    group_by: Annotated[
+        str | None, typer.Option(help="Column or metadata.KEY whose equal values stay together.")
+    ] = None,
+    tenant: Annotated[str, typer.Option(help="Tenant the rows are logged for.")] = "import",
+    progress: Progress = True,
+) -> None:
+    """Turn requests.parquet and outcomes.parquet of a folder into log rows.
+
+    Importing the same folder again adds nothing. Whatever can't be used is counted and listed.
+
+    Example: router-data import ./bfcl --state ./var --encoder ./artifact --policy uniform
+    """
+    with _reported():
+        chosen = LoggingPolicy(cast(PolicyName, policy), epsilon=epsilon, seed=seed)
+        report = import_tables(
+            folder,
+            state,
+            encoder=StaticEncoder.load(encoder),
+            policy=chosen,
+            group_by=group_by,
+            tenant=tenant,
+            progress=progress,
+        )
+    typer.echo(
+        f"{report.n_requests} requests: {report.n_decisions} decisions and {report.n_outcomes} "
+        f"outcomes logged, {report.n_known} decisions were there already"
+    )
+    for reason, n in sorted(report.problems.items()):
+        typer.echo(f"  {n} x {reason}")
+
+
+@app.command()
+def compact(state: State = DEFAULT_STATE) -> None:
+    """Fold finished segments into date-partitioned Parquet files.
+
+    Safe while the service runs; segments that are still written are left for the next time.
+
+    Example: router-data compact --state ./var
+    """
+    with _reported():
+        report = compact_log(state)
+    typer.echo(
+        f"{report.n_segments} segments folded: {report.n_rows} rows in {report.n_files} files; "
+        f"{report.n_skipped} segments still written, {report.n_deleted} old files deleted"
+    )
+    if report.n_corrupt:
+        typer.echo(
+            f"{report.n_corrupt} corrupt lines were left out; their segments are kept in "
+            f"{segments.log_dir(state) / 'quarantine'}",
+            err=True,
+        )
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(state: State = DEFAULT_STATE) -> None:
+    """Check every line's length and checksum and every Parquet file; exit code 1 on damage.
+
+    Example: router-data verify --state ./var
+    """
+    with _reported():
+        log = segments.log_dir(state)
+        report = segments.verify(log)
+        missing = missing_files(log)
+    typer.echo(
+        f"{report.n_segments} segments, {report.n_rows} good rows, {report.n_torn} torn last lines"
+    )
+    for name, lines in report.corrupt.items():
+        shown = ", ".join(str(line) for line in lines[:10])
+        typer.echo(f"corrupt: {name}: {len(lines)} lines ({shown})", err=True)
+    for path in missing:
+        typer.echo(f"missing or altered: {path}", err=True)
+    if missing or not report.is_ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def stats(state: State = DEFAULT_STATE) -> None:
+    """Print rows, tenants, models, adequacy rates, spend and files.
+
+    Example: router-data stats --state ./var
+    """
+    with _reported():
+        summary = summarize(state)
+    for line in summary_lines(summary):
+        typer.echo(line)
+
+
+@app.command()
+def export(
+    what: Annotated[str, typer.Argument(help="decisions, outcomes or rounds.")],
+    out: Annotated[Path, typer.Argument(help="File to write, ending in .parquet or .csv.")],
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Write decisions, outcomes or rounds (outcomes joined to decisions) to a file.
+
+    Example: router-data export rounds rounds.parquet --state ./var
+    """
+    if what not in EXPORTS:
+        raise typer.BadParameter(f"got {what!r}, expected {', '.join(EXPORTS)}")
+    if out.suffix not in (".parquet", ".csv"):
+        raise typer.BadParameter(f"{out}: expected a name ending in .parquet or .csv")
+    with _reported(), Store(state) as store:
+        n_rows = store.export(EXPORTS[what], (), out)
+    typer.echo(f"{n_rows} rows written to {out}")
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Turn our own errors into a message and exit code 1."""
+    try:
+        yield
+    except RouterError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error

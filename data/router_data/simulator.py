@@ -1,0 +1,229 @@
+"""A seeded world with known truth: requests, sessions, models, P(adequate) and cost.
+
+Tests compare estimates with what is drawn from here, and notebooks start from it. Requests come
+in sessions; each session has a difficulty, each model a skill, and dearer models are more
+skilled, so that routing pays. One skill dimension is about tools, so that the best model depends
+on the request and not only on its difficulty.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from router_data.contexts import IMPORT_START_MS
+from router_data.logging_policy import LoggingPolicy
+from router_data.rewards import rewards
+from router_data.rounds import Floats, Ints, Rounds, Texts
+from router_data.store import write_parquet
+from router_model.errors import DatasetError
+
+TASKS = ("edit", "search", "explain", "tools")
+SCHEMA = "simulated"
+_GAP_MS = 20_000
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that is true, whether or not it would be observed.
+
+    Row i of each array is request i; columns follow `models`, cheapest first. `features` are
+    difficulty, need for tools, turn in the session, and input tokens in thousands.
+    """
+
+    seed: int
+    models: tuple[str, ...]
+    features: NDArray[np.float32]
+    session: Texts
+    task: Texts
+    ts_ms: Ints
+    p_adequate: Floats
+    adequate: Floats
+    cost_usd: Floats
+    latency_ms: Floats
+    input_tokens: Floats
+    output_tokens: Floats
+
+    @property
+    def n_requests(self) -> int:
+        """How many requests there are."""
+        return len(self.session)
+
+    def policy_value(self, distribution: Floats) -> float:
+        """The true expected reward of a policy, given its probabilities by (request, model)."""
+        return float((distribution * self.p_adequate).sum(axis=1).mean())
+
+    def distribution(self, policy: LoggingPolicy) -> Floats:
+        """The probabilities that a logging policy gives the models, by (request, model)."""
+        overall = self.p_adequate.mean(axis=0)
+        result = np.empty_like(self.p_adequate)
+        for task in TASKS:
+            rows = self.task == task
+            if rows.any():
+                on_task = self.p_adequate[rows].mean(axis=0)
+                result[rows] = policy.distribution(overall, on_task)
+        return result
+
+    def rounds(self, policy: LoggingPolicy | None = None) -> Rounds:
+        """What a log would show: all outcomes, or with a policy only those of drawn models."""
+        n, n_models = self.p_adequate.shape
+        if policy is None or policy.name == "full":
+            chosen = np.tile(np.arange(n_models), n)
+            index = np.repeat(np.arange(n), n_models)
+            propensity = np.ones(n * n_models)
+        else:
+            probabilities = self.distribution(policy)
+            rng = np.random.default_rng((self.seed, policy.seed, 1))
+            edges = probabilities.cumsum(axis=1)
+            drawn = (rng.random((n, 1)) * edges[:, -1:] > edges).sum(axis=1)
+            chosen, index = drawn.astype(np.int64), np.arange(n)
+            propensity = probabilities[index, chosen]
+        return self._rounds(index, chosen, propensity)
+
+    def write_tables(self, folder: Path) -> None:
+        """Write `requests.parquet` and `outcomes.parquet` of the full matrix."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_parquet(
+            folder / "requests.parquet", [self._request(i) for i in range(self.n_requests)]
+        )
+        cells = [self._cell(i, j) for i in range(self.n_requests) for j in range(len(self.models))]
+        write_parquet(folder / "outcomes.parquet", cells)
+
+    def _rounds(self, index: Ints, chosen: Ints, propensity: Floats) -> Rounds:
+        n_rows = len(index)
+        names = tuple(sorted(self.models))
+        position = np.array([names.index(name) for name in self.models], dtype=np.int64)
+        first = np.searchsorted(index, index)
+        missing = np.full(n_rows, np.nan)
+        adequate = self.adequate[index, chosen]
+        return Rounds(
+            models=names,
+            feature_schema=SCHEMA,
+            encoder=SCHEMA,
+            features=self.features,
+            embedding=np.zeros((self.n_requests, 0), dtype=np.float32),
+            decision_id=_texts([_request_id(i) for i in range(self.n_requests)]),
+            tenant=_texts(["simulated"] * self.n_requests),
+            session=self.session,
+            group=self.session,
+            task=self.task,
+            dataset=_texts(["simulated"] * self.n_requests),
+            step_type=_texts(["main"] * self.n_requests),
+            request_hash=_texts([_request_id(i) for i in range(self.n_requests)]),
+            estimated_input_tokens=self.input_tokens.astype(np.int64),
+            ts_ms=self.ts_ms,
+            context_index=index,
+            model_index=position[chosen],
+            attempt=np.arange(n_rows, dtype=np.int64) - first,
+            adequate=adequate,
+            reward=rewards(adequate, reward=missing),
+            cost_usd=self.cost_usd[index, chosen],
+            input_tokens=self.input_tokens[index],
+            cached_tokens=np.zeros(n_rows),
+            output_tokens=self.output_tokens[index, chosen],
+            latency_ms=self.latency_ms[index, chosen],
+            tool_call_latency_ms=self.latency_ms[index, chosen],
+            tool_call_valid=missing.copy(),
+            propensity=propensity,
+        )
+
+    def _request(self, index: int) -> Mapping[str, Any]:
+        difficulty, tools, turn, _ = self.features[index].tolist()
+        words = "please " * max(1, round(10 + 5 * difficulty))
+        return {
+            "request_id": _request_id(index),
+            "dataset": "simulated",
+            "task": self.task[index],
+            "group": self.session[index],
+            "session_id": self.session[index],
+            "ts_ms": int(self.ts_ms[index]),
+            "prompt": f"{words}{self.task[index]} number {index} in turn {turn:.0f}",
+            "tools": _TOOLS if tools > 0 else None,
+        }
+
+    def _cell(self, index: int, model: int) -> Mapping[str, Any]:
+        return {
+            "request_id": _request_id(index),
+            "model": self.models[model],
+            "success": self.adequate[index, model],
+            "cost_usd": self.cost_usd[index, model],
+            "input_tokens": int(self.input_tokens[index]),
+            "output_tokens": int(self.output_tokens[index, model]),
+            "latency_ms": self.latency_ms[index, model],
+        }
+
+
+_TOOLS = msgspec.json.encode(
+    [
+        {
+            "type": "function",
+            "function": {
+                "name": "lookup",
+                "parameters": {"type": "object", "properties": {"name": {"type": "string"}}},
+            },
+        }
+    ]
+).decode()
+
+
+def simulate(n_requests: int, *, n_models: int = 5, seed: int = 0) -> World:
+    """A world of at least one request; the same for the same arguments.
+
+    P(adequate) = sigmoid(1 + skill - 1.5 difficulty + tool skill x need for tools).
+    """
+    if n_requests < 1 or n_models < 1:
+        raise DatasetError(
+            f"simulate: got {n_requests} requests and {n_models} models, expected 1 or more"
+        )
+    rng = np.random.default_rng(seed)
+    session_of, turn = _sessions(n_requests, rng)
+    n_sessions = int(session_of[-1]) + 1
+    difficulty = rng.normal(0.0, 1.0, n_sessions)[session_of] + rng.normal(0.0, 0.5, n_requests)
+    task_of = rng.integers(0, len(TASKS), n_sessions)[session_of]
+    needs_tools = (task_of == TASKS.index("tools")).astype(np.float64)
+    skill = np.linspace(-1.0, 1.5, n_models)
+    tool_skill = rng.normal(0.0, 1.0, n_models)
+    logit = 1.0 + skill[None, :] - 1.5 * difficulty[:, None] + needs_tools[:, None] * tool_skill
+    p_adequate = 1.0 / (1.0 + np.exp(-logit))
+    input_tokens: Floats = (rng.lognormal(8.0, 0.7, n_requests) + 500.0 * turn).round()
+    output_tokens = np.round(rng.lognormal(5.0 + 0.2 * skill, 0.5, (n_requests, n_models)))
+    price = 0.2 * 2.0 ** np.arange(n_models)  # US dollars per million input tokens
+    cost = (input_tokens[:, None] * price + output_tokens * 5.0 * price) / 1e6
+    start = IMPORT_START_MS + 60_000 * np.cumsum(rng.integers(1, 5, n_sessions))
+    features = np.stack([difficulty, needs_tools, turn, input_tokens / 1e3], axis=1)
+    return World(
+        seed=seed,
+        models=tuple(f"model-{index:02d}" for index in range(n_models)),
+        features=features.astype(np.float32),
+        session=_texts([f"session-{index:06d}" for index in session_of]),
+        task=_texts([TASKS[index] for index in task_of]),
+        ts_ms=(start[session_of] + _GAP_MS * turn).astype(np.int64),
+        p_adequate=p_adequate,
+        adequate=(rng.random(p_adequate.shape) < p_adequate).astype(np.float64),
+        cost_usd=cost,
+        latency_ms=np.round(400.0 + 12.0 * output_tokens * rng.uniform(0.8, 1.2, n_models)),
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+    )
+
+
+def _sessions(n_requests: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Session and turn of each request; sessions have 1 to 8 turns."""
+    lengths = rng.integers(1, 9, n_requests)
+    session = np.repeat(np.arange(n_requests), lengths)[:n_requests]
+    first = np.searchsorted(session, session)
+    return session.astype(np.int64), np.arange(n_requests) - first
+
+
+def _request_id(index: int) -> str:
+    return f"request-{index:07d}"
+
+
+def _texts(values: Sequence[str]) -> Texts:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
