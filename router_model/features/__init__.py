@@ -1,0 +1,6 @@
+"""What is known about a request before a model is chosen, as numbers with names and units."""
+
+from router_model.features.extract import SCHEMA, Context, extract
+from router_model.features.schema import Feature, FeatureSchema
+
+__all__ = ["SCHEMA", "Context", "Feature", "FeatureSchema", "extract"]
