@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from router_model.errors import LogError
-from router_model.router import Router
 from router_serving.errors import DecisionNotFoundError
 from router_serving.recent import RecentAnswers
 from router_serving.settings import Settings
@@ -20,9 +19,33 @@ from router_serving.writer import LogWriter
 
 if TYPE_CHECKING:
     from router_data.store import Store
+    from router_model.router import Router
 
 T = TypeVar("T")
 RECALL_MS = 3_600_000
+SPEND_GROUPS = {"user": '"user"', "key": '"key"', "tenant": "tenant", "model": "model"}
+SPEND = """
+    with expected as (
+        select tenant, decision_id, "user", "key", model,
+               list_filter(
+                   from_json(candidates, '[{{"model":"VARCHAR","expected_cost":"DOUBLE"}}]'),
+                   lambda candidate: candidate.model = decisions.model
+               )[1].expected_cost as cost_usd
+        from decisions where dataset is null
+    ), reported as (
+        select tenant, decision_id, model, cost_usd from outcomes where cost_usd is not null
+    ), costs as (
+        select e.tenant, e.decision_id, e."user", e."key", coalesce(r.model, e.model) as model,
+               coalesce(r.cost_usd, e.cost_usd, 0.0) as cost_usd, r.cost_usd is null as is_expected
+        from expected e left join reported r using (tenant, decision_id)
+    )
+    select {group} as "group", count(distinct decision_id) as n_decisions,
+           sum(cost_usd) as cost_usd,
+           coalesce(sum(cost_usd) filter (not is_expected), 0.0) as reported_usd,
+           coalesce(sum(cost_usd) filter (is_expected), 0.0) as expected_usd,
+           bool_or(is_expected) as is_estimated
+    from costs group by all order by cost_usd desc, "group"
+"""
 _RECENT = """
     select decision_id, tenant, request_hash, model, snapshot, provider, fallbacks, excluded,
            candidates, propensity, policy, reason, versions
@@ -40,7 +63,7 @@ class History:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log-reader")
 
     async def explanation(
-        self, decision_id: str, *, tenant: str | None, router: Router
+        self, decision_id: str, *, tenant: str | None, router: "Router"
     ) -> Mapping[str, Any]:
         """The decision with its outcomes and reasons; DecisionNotFoundError if there is none."""
         row = await self._ask(lambda store: store.decision(decision_id, tenant=tenant))
@@ -49,8 +72,13 @@ class History:
         return router.explain(row)
 
     async def spend(self, group_by: str) -> list[dict[str, Any]]:
-        """Cost by group, largest first."""
-        return await self._ask(lambda store: store.spend(group_by))
+        """Cost in US dollars by group, dearest first.
+
+        A decision counts with what its outcomes reported, and where they reported no cost with
+        what was expected; `is_estimated` says that a sum holds such estimates.
+        """
+        sql = SPEND.format(group=SPEND_GROUPS[group_by])
+        return await self._ask(lambda store: store.query(sql))
 
     async def recall(self, recent: RecentAnswers) -> int:
         """Fill `recent` with the last hour of the log; returns how many answers it holds now."""

@@ -1,11 +1,10 @@
 """The settings of one serving process, read once from the environment."""
 
+from ipaddress import ip_address
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
-
-LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Settings(BaseSettings):
@@ -109,7 +108,12 @@ class Settings(BaseSettings):
     @property
     def is_loopback(self) -> bool:
         """True when only this machine can reach the service."""
-        return self.host in LOOPBACK_HOSTS or self.host.startswith("127.")
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:  # another name: it may lead anywhere
+            return False
 
     @property
     def log_dir(self) -> Path:

@@ -53,7 +53,7 @@ class LogWriter:
         self._segments = segments
         self._max_rows = max_rows
         self._flush_s = flush_s
-        self._metrics = metrics
+        self.metrics = metrics
         self._decisions: deque[Row] = deque()
         self._commits: list[Commit] = []
         self._wake = threading.Condition()
@@ -137,18 +137,18 @@ class LogWriter:
             self._dropped(len(decisions), cause="unwritable")
         else:
             self._last_error = None
-            self._metrics.logged(decisions=len(decisions), outcomes=len(outcomes))
+            self.metrics.logged(decisions=len(decisions), outcomes=len(outcomes))
         failure = self._last_error
         for commit in commits:
             commit.loop.call_soon_threadsafe(_resolve, commit.done, failure)
 
     def _failed(self, error: Exception) -> None:
         self._last_error = str(error)
-        self._metrics.log_failed()
+        self.metrics.log_failed()
         _log.error("log.failed", error=str(error), kind=type(error).__name__)
 
     def _dropped(self, rows: int, *, cause: str) -> None:
-        self._metrics.dropped(rows, cause=cause)
+        self.metrics.dropped(rows, cause=cause)
         now_s = time.monotonic()
         if now_s - self._drop_logged_s >= DROP_LOG_INTERVAL_S:
             self._drop_logged_s = now_s

@@ -1,0 +1,122 @@
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from serving_decisions import decision
+
+from router_data.log import SEGMENTS, SegmentWriter
+from router_data.rows import candidate_rows, outcome_row
+from router_model.types import Outcome, PolicyOverrides
+from router_serving.history import History
+from router_serving.recent import RecentAnswers, answer_of
+from router_serving.settings import Settings
+from router_serving.telemetry import Metrics
+from router_serving.writer import LogWriter
+
+FAR_FUTURE_MS = 4_000_000_000_000
+
+
+def decision_of(decision_id: str, *, model: str = "m", **fields: Any) -> dict[str, Any]:
+    taken = decision(decision_id=decision_id, model=model)
+    return {
+        **msgspec.to_builtins(taken),
+        "schema": 1,
+        "kind": "decision",
+        "ts_ms": FAR_FUTURE_MS,
+        "tenant": "t",
+        "key": None,
+        "user": None,
+        "request_hash": "hash",
+        "candidates": candidate_rows(taken.candidates, taken.distribution),
+        "dataset": None,
+        **fields,
+    }
+
+
+def outcome_of(decision_id: str, **fields: Any) -> dict[str, Any]:
+    outcome = Outcome(**{"decision_id": decision_id, "model": "m", **fields})
+    return outcome_row(outcome, tenant="t", now_ms=FAR_FUTURE_MS)
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[tuple[LogWriter, History]]:
+    settings = Settings(state_dir=tmp_path)
+    segments = SegmentWriter(settings.log_dir / SEGMENTS, "w")
+    writer = LogWriter(segments, max_rows=100, flush_s=10.0, metrics=Metrics())
+    writer.start()
+    history = History(settings, writer=writer)
+    yield writer, history
+    writer.close()
+    history.close()
+
+
+def spent(
+    opened: tuple[LogWriter, History], rows: list[dict[str, Any]], group_by: str
+) -> dict[str | None, dict[str, Any]]:
+    writer, history = opened
+    for row in rows:
+        writer.offer(row)
+    return {row.pop("group"): row for row in asyncio.run(history.spend(group_by))}
+
+
+def test_an_empty_log_has_no_spend(opened: tuple[LogWriter, History]) -> None:
+    assert spent(opened, [], "model") == {}
+
+
+def test_what_was_reported_counts_and_else_what_was_expected(
+    opened: tuple[LogWriter, History],
+) -> None:
+    rows = [
+        decision_of("a", user="kim"),
+        decision_of("b", user="kim"),
+        decision_of("c", user="lee"),
+        outcome_of("a", cost_usd=0.5),
+        outcome_of("b", latency_ms=10.0),
+        outcome_of("c", cost_usd=0.25),
+    ]
+    found = spent(opened, rows, "user")
+    assert list(found) == ["kim", "lee"]
+    assert found["kim"] == {
+        "n_decisions": 2,
+        "cost_usd": pytest.approx(0.51),
+        "reported_usd": pytest.approx(0.5),
+        "expected_usd": pytest.approx(0.01),
+        "is_estimated": True,
+    }
+    assert found["lee"]["is_estimated"] is False
+
+
+def test_each_attempt_is_paid_under_the_model_that_served_it(
+    opened: tuple[LogWriter, History],
+) -> None:
+    rows = [
+        decision_of("a"),
+        outcome_of("a", cost_usd=0.1),
+        outcome_of("a", attempt=1, model="fallback", cost_usd=0.4),
+    ]
+    found = spent(opened, rows, "model")
+    assert {model: row["cost_usd"] for model, row in found.items()} == {"m": 0.1, "fallback": 0.4}
+    assert spent(opened, [], "tenant")["t"]["n_decisions"] == 1
+
+
+def test_a_corrected_outcome_is_paid_once(opened: tuple[LogWriter, History]) -> None:
+    rows = [decision_of("a"), outcome_of("a", cost_usd=0.1), outcome_of("a", cost_usd=0.3)]
+    assert spent(opened, rows, "key")[None]["cost_usd"] == pytest.approx(0.3)
+
+
+def test_imported_rounds_were_paid_by_nobody_here(opened: tuple[LogWriter, History]) -> None:
+    rows = [decision_of("a", dataset="bfcl"), outcome_of("a", cost_usd=3.0)]
+    assert spent(opened, rows, "tenant") == {}
+
+
+def test_the_log_recalls_the_answers_given_last(opened: tuple[LogWriter, History]) -> None:
+    writer, history = opened
+    for row in (decision_of("a"), decision_of("b"), decision_of("old", ts_ms=1)):
+        writer.offer(row)
+    recent = RecentAnswers(10)
+    assert asyncio.run(history.recall(recent)) == 2
+    (answer,) = [recent.repeated("t", "a", request_hash="hash", overrides=PolicyOverrides())]
+    assert answer == answer_of(decision(decision_id="a"))
