@@ -108,6 +108,12 @@ def unknown_models(catalog: Catalog, names: Sequence[str] | None) -> tuple[str, 
     return tuple(name for name in names or () if catalog.resolve(name) is None)
 
 
+def model_ids(catalog: Catalog, names: Sequence[str]) -> tuple[str, ...]:
+    """The ids that `names` mean, in order; names the catalog does not know are left out."""
+    found = (catalog.resolve(name) for name in names)
+    return tuple(card.id for card in found if card is not None)
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))

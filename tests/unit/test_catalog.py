@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from router_model.catalog import Catalog, catalog_of, load_catalog, unknown_models
+from router_model.catalog import Catalog, catalog_of, load_catalog, model_ids, unknown_models
 from router_model.catalog_toml import dumps
 from router_model.errors import CatalogError
 from router_model.types import Capabilities, ModelCard, PriceCard, PriceTier
@@ -82,6 +82,10 @@ def test_unknown_names_are_listed_in_order(catalog: Catalog) -> None:
     assert unknown_models(catalog, ["zzz", "big", "aaa"]) == ("zzz", "aaa")
     assert unknown_models(catalog, None) == ()
     assert catalog.get("big") is None
+
+
+def test_names_are_turned_into_ids(catalog: Catalog) -> None:
+    assert model_ids(catalog, ["BIG", "zzz", "acme/small-1"]) == ("big-1", "small-1")
 
 
 def test_an_overlay_changes_single_fields_and_adds_models(tmp_path: Path) -> None:
