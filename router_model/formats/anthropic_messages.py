@@ -38,7 +38,7 @@ def parse(body: bytes) -> Request:
         _add_message(conversation, message)
     if wire.cache_control:
         conversation.mark_last()
-    tools = tuple([_tool(tool, f"tools[{i}]") for i, tool in enumerate(wire.tools or ())])
+    tools = tuple([_tool(tool, i) for i, tool in enumerate(wire.tools or ())])
     conversation.count_tool_markers(tools)
     tool_choice, parallel = _tool_choice(wire)
     thinking, budget = _thinking(wire)
@@ -175,14 +175,14 @@ def _inline_text(block: Block) -> str:
     return "\n".join(part.text for part in _parts(source.content))
 
 
-def _tool(tool: Tool, at: str) -> ToolSpec:
+def _tool(tool: Tool, index: int) -> ToolSpec:
     inner = tool.function or tool
     kind = tool.type or ("mcp_toolset" if tool.mcp_server_name else "function")
-    schema = jsontext.kept_raw(inner.input_schema, f"{at}.input_schema")
+    schema = jsontext.kept_raw(inner.input_schema, "tools[", index, "].input_schema")
     return ToolSpec(
         name=inner.name or tool.mcp_server_name or kind,
         description=inner.description or "",
-        schema=schema or jsontext.kept_raw(inner.parameters, f"{at}.parameters"),
+        schema=schema or jsontext.kept_raw(inner.parameters, "tools[", index, "].parameters"),
         kind="function" if kind == "custom" else kind,
         is_strict=bool(inner.strict),
         has_cache_marker=bool(tool.cache_control or inner.cache_control),

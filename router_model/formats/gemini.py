@@ -67,18 +67,18 @@ def _tools(wire: Body) -> Iterator[ToolSpec]:
                 continue
             at = f"tools[{i}].{key}"
             for j, function in enumerate(jsontext.decode(_DECLARATIONS, raw, at=at) or ()):
-                yield _declared(function, f"{at}[{j}].parameters")
+                yield _declared(function, (at, "[", j, "].parameters"))
 
 
-def _declared(function: Declaration, field: str) -> ToolSpec:
+def _declared(function: Declaration, field: tuple[object, ...]) -> ToolSpec:
     schemas = (function.json_camel, function.parameters_json_schema, function.parameters)
     return ToolSpec(function.name or "", function.description or "", _schema(field, *schemas))
 
 
-def _schema(field: str, *spellings: Raw) -> bytes:
+def _schema(field: tuple[object, ...], *spellings: Raw) -> bytes:
     """The first schema given, its upper-case type names as JSON Schema writes them."""
     for raw in spellings:
-        if kept := jsontext.kept_raw(raw, field):
+        if kept := jsontext.kept_raw(raw, *field):
             return _UPPER_TYPE.sub(lambda found: found[1] + b'"' + found[2].lower() + b'"', kept)
     return b""
 
@@ -107,7 +107,7 @@ def _tool_choice(wire: Body) -> ToolChoice:
 
 
 def _response_format(config: wire_types.Generation) -> tuple[ResponseFormat, bytes]:
-    field = "generationConfig.responseSchema"
+    field = ("generationConfig.responseSchema",)
     schema = _schema(
         field,
         config.json_camel,

@@ -4,7 +4,6 @@ Nesting is bounded by the decoder (close to Python's recursion limit of 1,000), 
 `MAX_SCHEMA_DEPTH` where raw JSON is kept for others to decode later.
 """
 
-import json
 import re
 from typing import Any, TypeVar
 
@@ -107,14 +106,17 @@ def arguments_text(value: Any) -> str:
     return "{}" if value is None else compact(value)
 
 
-def kept_raw(raw: Raw, field: str) -> bytes:
-    """The bytes of raw JSON, empty if absent or null, refused beyond `MAX_SCHEMA_DEPTH` levels."""
+def kept_raw(raw: Raw, *field: object) -> bytes:
+    """The bytes of raw JSON, empty if absent or null, refused beyond `MAX_SCHEMA_DEPTH` levels.
+
+    The pieces of `field` make the path of the JSON; they are only joined for an error.
+    """
     kept = bytes(raw)
     if kept == b"null":
         return b""
-    may_be_deep = kept.count(b"{") + kept.count(b"[") > MAX_SCHEMA_DEPTH
-    if may_be_deep and _depth(kept) > MAX_SCHEMA_DEPTH:
-        raise too_deep(field)
+    # A level takes two bytes, so that short schemas need no counting.
+    if len(kept) > 2 * MAX_SCHEMA_DEPTH and _may_be_deep(kept) and _depth(kept) > MAX_SCHEMA_DEPTH:
+        raise too_deep("".join(map(str, field)))
     return kept
 
 
@@ -126,6 +128,10 @@ def without_lone_surrogates(body: bytes) -> bytes:
     return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], body)
 
 
+def _may_be_deep(raw: bytes) -> bool:
+    return raw.count(b"{") + raw.count(b"[") > MAX_SCHEMA_DEPTH
+
+
 def _depth(raw: bytes) -> int:
     depth = deepest = 0
     for bracket in re.findall(rb"[\[{\]}]", re.sub(rb'"(?:[^"\\]|\\.)*"', b"", raw)):
@@ -135,17 +141,27 @@ def _depth(raw: bytes) -> int:
 
 
 def _invalid(message: str, body: bytes, at: str) -> InvalidRequestError:
+    """The error for JSON of a wrong type, unless a later fault makes the whole unreadable."""
+    try:
+        whole = msgspec.json.decode(body)
+    except RecursionError:
+        return too_deep(at or "body")
+    except msgspec.ValidationError:  # a number out of range
+        whole = None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return MalformedJsonError(at or "body", "no valid JSON", f"JSON ({error})")
     location = _LOCATION.search(message)
     path = location[1] if location else ""
     if missing := _MISSING.match(message):
         return InvalidRequestError(_field(at, f"{path}.{missing[1]}"), None, "a value (required)")
     mismatch = _MISMATCH.match(message)
     if mismatch is None:
-        return InvalidRequestError(_field(at, path), "an unusable value", message)
+        reason = message.removesuffix(location[0] if location else "")
+        return InvalidRequestError(_field(at, path), "an unusable value", f"another ({reason})")
     names = [_JSON_NAMES.get(name.strip(), name.strip()) for name in mismatch[1].split("|")]
     found = _JSON_NAMES.get(mismatch[2], mismatch[2])
     is_scalar_field = not any(name in _CONTAINERS for name in names)
-    value = _shown(body, path, found, show_string=is_scalar_field)
+    value = _shown(whole, path, found, show_string=is_scalar_field)
     return InvalidRequestError(_field(at, path), value, " or ".join(names))
 
 
@@ -153,13 +169,13 @@ def _field(at: str, path: str) -> str:
     return f"{at}{path}".removeprefix(".") or "body"
 
 
-def _shown(body: bytes, path: str, found: str, *, show_string: bool) -> object:
+def _shown(whole: Any, path: str, found: str, *, show_string: bool) -> object:
     """The value at `path` if it is short and can't be prompt text, else its JSON type."""
+    value = whole
     try:
-        value = json.loads(body)
         for key, index in _STEP.findall(path):
             value = value[key] if key else value[int(index)]
-    except (ValueError, RecursionError, LookupError, TypeError):
+    except (LookupError, TypeError):
         return found
     if isinstance(value, str):
         return value if show_string and len(value) <= _SHOWN_STRING_CHARS else found

@@ -156,32 +156,32 @@ def _thinking_parts(message: Message) -> Sequence[Part]:
 
 
 def _tools(wire: Body) -> tuple[ToolSpec, ...]:
-    tools = [_tool(tool, f"tools[{i}]") for i, tool in enumerate(wire.tools or ())]
+    tools = [_tool(tool, i) for i, tool in enumerate(wire.tools or ())]
     for i, function in enumerate(wire.functions or ()):
-        schema = jsontext.kept_raw(function.parameters, f"functions[{i}].parameters")
+        schema = jsontext.kept_raw(function.parameters, "functions[", i, "].parameters")
         tools.append(ToolSpec(function.name or "", function.description or "", schema))
     return tuple(tools)
 
 
-def _tool(tool: Tool, at: str) -> ToolSpec:
+def _tool(tool: Tool, index: int) -> ToolSpec:
     kind = tool.type or "function"
     has_marker = bool(tool.cache_control)
     if function := tool.function or tool.custom:
-        field = f"{at}.function.parameters"
+        field = ("tools[", index, "].", kind, ".parameters")
         return ToolSpec(
             name=function.name or "",
             description=function.description or "",
-            schema=jsontext.kept_raw(function.parameters, field)
-            or jsontext.kept_raw(function.format, field),
+            schema=jsontext.kept_raw(function.parameters, *field)
+            or jsontext.kept_raw(function.format, *field),
             kind=kind,
             is_strict=bool(function.strict),
             has_cache_marker=has_marker or bool(function.cache_control),
         )
-    schema = jsontext.kept_raw(tool.parameters, f"{at}.parameters")
+    schema = jsontext.kept_raw(tool.parameters, "tools[", index, "].parameters")
     return ToolSpec(
         name=tool.name or kind,
         description=tool.description or "",
-        schema=schema or jsontext.kept_raw(tool.input_schema, f"{at}.input_schema"),
+        schema=schema or jsontext.kept_raw(tool.input_schema, "tools[", index, "].input_schema"),
         kind=kind,
         is_strict=bool(tool.strict),
         has_cache_marker=has_marker,

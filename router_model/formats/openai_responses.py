@@ -69,15 +69,15 @@ def _tools(tools: list[Tool], at: str) -> Iterator[ToolSpec]:
         if tool.type == "namespace":
             yield from _tools(tool.tools or [], f"{at}[{i}].tools")
         else:
-            yield _tool(tool.function or tool, tool.type or "function", f"{at}[{i}]")
+            yield _tool(tool.function or tool, tool.type or "function", (at, "[", i, "]"))
 
 
-def _tool(tool: Tool, kind: str, at: str) -> ToolSpec:
-    schema = jsontext.kept_raw(tool.parameters, f"{at}.parameters")
+def _tool(tool: Tool, kind: str, at: tuple[object, ...]) -> ToolSpec:
+    schema = jsontext.kept_raw(tool.parameters, *at, ".parameters")
     return ToolSpec(
         name=tool.name or tool.server_label or kind,
         description=tool.description or "",
-        schema=schema or jsontext.kept_raw(tool.format, f"{at}.format"),
+        schema=schema or jsontext.kept_raw(tool.format, *at, ".format"),
         kind=kind,
         is_strict=bool(tool.strict),
         has_cache_marker=bool(tool.cache_control),
