@@ -40,6 +40,9 @@ _EDITS = re.compile(
     r"\bsed\s+(?:-\w+\s+)*-i|\bapply_patch\b|\btee\s|\bpatch\s+-p|\bgit\s+apply\b"
     r"|(?:\bcat|\becho|\bprintf)\b[^|;&\n]{0,200}>{1,2}\s*[\w./~]|<<\s*\\?['\"]*EOF[^\n]{0,80}>"
 )
+# One of these has to occur before the patterns are tried.
+_TEST_SIGNS = ("test", "tox", "jest", "mocha", "rspec", "phpunit")
+_EDIT_SIGNS = ("sed ", "patch", "tee ", ">", "git apply")
 _COMMAND = re.compile(
     r"(?:^|&&|\|\||;)\s*(?:cd\s+\S+\s*(?:&&|;)\s*)?"
     r"(?:(cat|head|tail|less|more|nl|bat|sed\s+-n|wc)|(grep|rg|find|ls|tree|fd|ag|git\s+grep))\b"
@@ -89,9 +92,9 @@ def command_kind(command: str) -> ToolKind:
     ['edit', 'read', 'test', 'shell']
     """
     command = command[:400]
-    if _TESTS.search(command):
+    if any(sign in command for sign in _TEST_SIGNS) and _TESTS.search(command):
         return "test"
-    if _EDITS.search(command):
+    if any(sign in command for sign in _EDIT_SIGNS) and _EDITS.search(command):
         return "edit"
     match = _COMMAND.match(command.lstrip())
     if match is None:

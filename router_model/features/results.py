@@ -14,24 +14,47 @@ HEAD = 400
 TAIL = 600
 """Characters of a result that are looked at."""
 
+_MIN_TRUNCATED = 100
+_CODE_AT_START = 80
+
+# The patterns are tried on lower-case text, and only where a cheap substring search allows it.
 _EXIT_CODE = re.compile(
-    r"(?:[Pp]rocess exited with code|[Ee]xit(?:ed with)? (?:code|status)|\"?(?:return_?code|"
-    r"exit_?code)\"?|<returncode>|<exit_code>)\s*[:=]?\s*(-?\d+)"
+    r"(?:exit(?:ed with)?[ _]?(?:code|status)|return_?code)[\"'>]*\s*[:=]?\s*(-?\d+)"
 )
+_EXIT_SIGNS = ("exit", "return")
+_MAX_SIGNS = 8
 _FIRST_LINE = re.compile(
-    r"\s*(?:<tool_use_error>|<error>|[\[(\"']*(?:[Ee]rror|ERROR|fatal|[A-Z]\w*(?:Error|Exception))\b"
-    r"\s*(?:[:\]]|executing|reading|running|calling|while|in\b)|Traceback \(most recent|"
-    r"(?:Failed|Unable|Cannot|Could not|Can't) |"
-    r"(?:File|Path|Directory) (?:\S+ )?(?:does not|not found)|"
-    r"[^\n]{0,120}(?:No such file or directory|command not found|Permission denied|"
-    r"String to replace not found|[Ii]nvalid (?:arguments|tool|input|parameters)))"
+    r"<tool_use_error>|<error>|[\[(\"']*(?:error|fatal|[a-z]\w*(?:error|exception))\b\s*"
+    r"(?:[:\]]|executing |reading |running |calling |while |in\b)|traceback \(most recent|"
+    r"(?:failed|unable|cannot|could not|can't) |(?:file|path|directory) (?:\S+ )?"
+    r"(?:does not exist|not found)"
+)
+_REFUSALS = (
+    "no such file or directory",
+    "command not found",
+    "permission denied",
+    "string to replace not found",
+    "invalid arguments",
+    "invalid parameters",
+    "unknown tool",
 )
 _ANY_LINE = re.compile(
-    r"^(?:Traceback \(most recent call last\)|(?:\w+\.)*[A-Z]\w*(?:Error|Exception)\b(?::|$)|"
-    r"(?:error|Error|ERROR)(?:\[\w+\])?:|fatal: |npm ERR!|panic: |make: \*\*\* |"
-    r"(?:\S+: ){1,3}[^\n]{0,120}(?:No such file or directory|command not found|Permission denied)|"
-    r"Segmentation fault)",
+    r"^(?:traceback \(most recent call last\)|(?:\w+\.)*[a-z]\w*(?:error|exception)(?::|$)|"
+    r"error(?:\[\w+\])?:|fatal: |npm err!|panic: |make: \*\*\* |segmentation fault|"
+    r"(?:[^\s:]+: ){1,3}[^\n]{0,120}(?:no such file or directory|command not found|"
+    r"permission denied))",
     re.MULTILINE,
+)
+_LINE_SIGNS = (
+    "error",
+    "exception",
+    "traceback",
+    "fatal: ",
+    "npm err!",
+    "panic: ",
+    "*** ",
+    "segmentation",
+    *_REFUSALS[:3],
 )
 _EMPTY = frozenset(
     (
@@ -53,10 +76,17 @@ _EMPTY = frozenset(
         "tool ran without output or errors",
     )
 )
-_TRUNCATED = re.compile(
-    r"truncated|<output_head>|output of your last command was too long|(?:lines|chars|characters|"
-    r"tokens) (?:omitted|elided)|more lines|Showing lines|use offset",
-    re.IGNORECASE,
+_TRUNCATION_SIGNS = (
+    "truncated",
+    "<output_head>",
+    "output of your last command was too long",
+    "lines omitted",
+    "chars omitted",
+    "characters omitted",
+    "characters elided",
+    "more lines",
+    "showing lines",
+    "use offset",
 )
 _OUTPUT = re.compile(r"(?:\nOutput:\n|<output>|\"output\":\s*\")(.*)", re.DOTALL)
 _PASSED = re.compile(r"\b(\d{1,6}) (?:tests? )?(?:passed|passing|ok)\b|^OK\b|test result: ok", re.M)
@@ -83,29 +113,43 @@ def result_status(text: str, *, kind: ToolKind, is_error: bool = False) -> Resul
     >>> result_status("# On errors\\nError: is a prefix", kind="read").is_error
     False
     """
-    looked_at = text if len(text) <= HEAD + TAIL else f"{text[:HEAD]}\n{text[-TAIL:]}"
-    code = _EXIT_CODE.search(looked_at[:HEAD]) or _EXIT_CODE.search(looked_at[-TAIL:])
+    seen = (text if len(text) <= HEAD + TAIL else f"{text[:HEAD]}\n{text[-TAIL:]}").lower()
+    code = _exit_code(seen)
     return ResultStatus(
-        is_error=is_error or _is_error(looked_at, kind, code),
+        is_error=is_error or _is_error(seen, kind, code),
         is_empty=_is_empty(text, code),
-        is_truncated=len(text) > HEAD // 4 and _TRUNCATED.search(looked_at) is not None,
+        is_truncated=len(text) > _MIN_TRUNCATED and any(s in seen for s in _TRUNCATION_SIGNS),
     )
 
 
-def _is_error(text: str, kind: ToolKind, code: re.Match[str] | None) -> bool:
-    if code is not None and kind not in ("read", "search", "web"):
+def _exit_code(seen: str) -> re.Match[str] | None:
+    for sign in _EXIT_SIGNS:
+        start = seen.find(sign)
+        for _ in range(_MAX_SIGNS):
+            if start < 0:
+                break
+            if match := _EXIT_CODE.match(seen, start):
+                return match
+            start = seen.find(sign, start + 1)
+    return None
+
+
+def _is_error(seen: str, kind: ToolKind, code: re.Match[str] | None) -> bool:
+    shows_content = kind in ("read", "search", "web")
+    if code is not None and (not shows_content or code.start() < _CODE_AT_START):
         return int(code[1]) != 0
-    if code is not None and code.start() < 80:
-        return int(code[1]) != 0
-    if _FIRST_LINE.match(text):
+    first = seen.lstrip()[:200].partition("\n")[0]
+    if _FIRST_LINE.match(first) or any(refusal in first for refusal in _REFUSALS):
         return True
-    if kind in ("shell", "test", "edit"):
-        return _ANY_LINE.search(text) is not None
+    if kind in ("shell", "test", "edit") and any(sign in seen for sign in _LINE_SIGNS):
+        return _ANY_LINE.search(seen) is not None
     return False
 
 
 def _is_empty(text: str, code: re.Match[str] | None) -> bool:
-    if code is not None and len(text) < HEAD and (match := _OUTPUT.search(text)):
+    if len(text) > HEAD:
+        return False
+    if code is not None and (match := _OUTPUT.search(text)):
         text = match[1].removesuffix("</output>").strip().rstrip('"} \n')
     return len(text) < 60 and text.strip().lower() in _EMPTY
 
@@ -117,7 +161,12 @@ def count_tests(text: str) -> tuple[int, int]:
     (31, 2)
     """
     tail = text[-1_200:]
-    return _count(_PASSED, tail), _count(_FAILED, tail)
+    has_passed = "pass" in tail or "ok" in tail or "OK" in tail
+    has_failed = "fail" in tail or "FAIL" in tail or "error" in tail
+    return (
+        _count(_PASSED, tail) if has_passed else 0,
+        _count(_FAILED, tail) if has_failed else 0,
+    )
 
 
 def _count(pattern: re.Pattern[str], text: str) -> int:

@@ -8,6 +8,8 @@ user may well give in the main loop ("Write a commit message") count only withou
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 from router_model.features.harness import UserText, is_protocol_result
 from router_model.types import Message, Request, StepType
@@ -48,13 +50,34 @@ def _any(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE)
 
 
-_SYSTEM_RULES: tuple[tuple[StepType, re.Pattern[str]], ...] = (
-    (
+class _Rule(NamedTuple):
+    """A step type, the words of which one has to occur, and the pattern that decides."""
+
+    step: StepType
+    signs: tuple[str, ...]
+    pattern: re.Pattern[str]
+
+
+_COMMIT_SIGNS = ("commit", "pull request", "pr description")
+_TITLE_SIGNS = ("title", "name", "slug", "headline", "summar")
+_COMPACTION_SIGNS = (
+    *("summar", "compact", "compress", "condens", "distil"),
+    *("snapshot", "checkpoint", "handoff", "hand-off", "prompt"),
+)
+_CLASSIFY_SIGNS = (
+    *("classif", "categori", "moderat", "rout", "analy", "determine", "decide", "process"),
+    *("extract", "speak next", "suggestion mode", "quota"),
+)
+
+_SYSTEM_RULES = (
+    _Rule(
         StepType.COMMIT_MESSAGE,
+        _COMMIT_SIGNS,
         _any(rf"{_AGENT}{_MAKE} {_FEW}{_COMMIT}", rf"{_ORDER}{_MAKE} {_FEW}{_COMMIT}"),
     ),
-    (
+    _Rule(
         StepType.TITLE,
+        _TITLE_SIGNS,
         _any(
             rf"\b{_TITLE} generator\b",
             rf"{_AGENT}{_MAKE} {_FEW}{_TITLE}\b",
@@ -62,8 +85,9 @@ _SYSTEM_RULES: tuple[tuple[StepType, re.Pattern[str]], ...] = (
             rf"{_SUMMARIZE} {_FEW}{_SUBJECT} in {_SHORT}",
         ),
     ),
-    (
+    _Rule(
         StepType.COMPACTION,
+        _COMPACTION_SIGNS,
         _any(
             rf"{_AGENT}{_SUMMARIZE} {_FEW}{_SUBJECT}",
             rf"{_AGENT}summar(?:y|ies|izer|iser)\b[^.\n]{{0,60}}\b{_SUBJECT}",
@@ -71,16 +95,18 @@ _SYSTEM_RULES: tuple[tuple[StepType, re.Pattern[str]], ...] = (
             rf"{_ORDER}{_MAKE} {_FEW}(?:summary|snapshot|checkpoint)[^.\n]{{0,60}}\b{_SUBJECT}",
         ),
     ),
-    (
+    _Rule(
         StepType.SUMMARY,
+        ("summar", "condens", "distil", "compact", "compress"),
         _any(
             rf"{_AGENT}{_SUMMARIZE}",
             rf"{_AGENT}(?:{_MAKE} {_FEW}summar(?:y|ies)|summari[sz]er)\b",
             rf"{_ORDER}{_SUMMARIZE} {_THIS} ",
         ),
     ),
-    (
+    _Rule(
         StepType.CLASSIFY,
+        _CLASSIFY_SIGNS,
         _any(
             rf"{_AGENT}(?:classif\w+|categori[sz]\w+|moderat\w+)",
             rf"{_AGENT}(?:task|request|query|model)[- ]rout\w+",
@@ -102,33 +128,37 @@ _COMPACTION_ORDER = _any(
     r"\bcontext checkpoint compaction\b",
     r"\brunning out of context\b[^\n]{0,160}\bsummary\b",
 )
-_USER_RULES: tuple[tuple[StepType, re.Pattern[str]], ...] = (
-    (
+_USER_RULES = (
+    _Rule(
         StepType.COMMIT_MESSAGE,
+        _COMMIT_SIGNS,
         _any(
             rf"{_ORDER}{_MAKE} {_FEW}{_COMMIT}(?: "
             r"(?:for|from|based on|describing|that|using|given) "
             rf"(?:\w+ ){{0,4}}(?:diffs?|changes?|patch|staged|commits?|edits)|\s*[.:\n]|$)"
         ),
     ),
-    (
+    _Rule(
         StepType.TITLE,
+        _TITLE_SIGNS,
         _any(
             rf"{_ORDER}{_MAKE} {_FEW}{_TITLE} (?:for|of|that|summari[sz]ing|based on) "
             rf"{_FEW}{_SUBJECT}\b",
             rf"{_ORDER}{_SUMMARIZE} {_FEW}{_SUBJECT} in {_SHORT}",
         ),
     ),
-    (StepType.COMPACTION, _COMPACTION_ORDER),
-    (
+    _Rule(StepType.COMPACTION, _COMPACTION_SIGNS, _COMPACTION_ORDER),
+    _Rule(
         StepType.SUMMARY,
+        ("summar", "condens", "distil", "compact", "compress"),
         _any(
             rf"{_ORDER}{_SUMMARIZE} (?:\w+ ){{0,3}}(?:tool|command|shell|web ?page|file|search) "
             r"(?:output|result|content)",
         ),
     ),
-    (
+    _Rule(
         StepType.CLASSIFY,
+        _CLASSIFY_SIGNS,
         _any(
             r"\banaly[sz]e (?:if|whether) (?:this|the) (?:\w+ )?message\b",
             r"\bwho should (?:logically )?speak next\b",
@@ -139,6 +169,10 @@ _USER_RULES: tuple[tuple[StepType, re.Pattern[str]], ...] = (
 )
 
 
+_COMPACTION = 2
+"""Position in `_USER_RULES`: the one side call that clients make with their tools attached."""
+
+
 def step_type(request: Request, user: UserText, *, last_part_is_result: bool) -> StepType:
     """What this call is for; `last_part_is_result` says that a tool's result came last."""
     has_tools = bool(request.tools) and request.tool_choice.mode != "none"
@@ -146,18 +180,28 @@ def step_type(request: Request, user: UserText, *, last_part_is_result: bool) ->
     if last_part_is_result:
         return StepType.TOOL_RESULT
     if has_tools:
-        is_late = any(m.role == "assistant" for m in request.messages[:2])
-        is_order = is_late and _COMPACTION_ORDER.search(head) is not None
+        is_late = any(m.role == "assistant" for m in request.messages[:3])
+        is_order = is_late and _matching(_USER_RULES[_COMPACTION : _COMPACTION + 1], head)
         return StepType.COMPACTION if is_order else StepType.MAIN
-    system = request.system
-    if system and len(system) <= _MAX_SYSTEM_CHARS:
-        for kind, rule in _SYSTEM_RULES:
-            if rule.search(system[:_SYSTEM_HEAD]):
-                return kind
-    for kind, rule in _USER_RULES:
-        if rule.search(head):
-            return kind
-    return StepType.MAIN
+    if 0 < len(request.system) <= _MAX_SYSTEM_CHARS:
+        by_system = _system_step(request.system[:_SYSTEM_HEAD])
+        if by_system is not None:
+            return by_system
+    return _matching(_USER_RULES, head) or StepType.MAIN
+
+
+@lru_cache(maxsize=512)
+def _system_step(head: str) -> StepType | None:
+    """A client repeats its system prompt on every call, so the answer is kept."""
+    return _matching(_SYSTEM_RULES, head)
+
+
+def _matching(rules: Sequence[_Rule], text: str) -> StepType | None:
+    lowered = text.lower()
+    for rule in rules:
+        if any(sign in lowered for sign in rule.signs) and rule.pattern.search(text):
+            return rule.step
+    return None
 
 
 def ends_with_result(messages: Sequence[Message], user: UserText) -> bool:
