@@ -40,12 +40,15 @@ def log_dir(path: Path) -> Path:
 
 
 def frame(row: Mapping[str, Any]) -> bytes:
-    r"""One line of a segment.
+    r"""One line of a segment; NaN and infinities become null, as JSON has neither.
 
     >>> frame({"kind": "outcome"})
     b'{"n":"00000012","crc32c":"7a0ef1ff","row":{"kind":"outcome"}}\n'
     """
-    body = msgspec.json.encode(row)
+    try:
+        body = msgspec.json.encode(row)
+    except (TypeError, ValueError) as error:
+        raise LogError(f"row: not representable as JSON: {error}") from error
     if len(body) > MAX_ROW_BYTES:
         raise LogError(f"row: got {len(body)} bytes, expected at most {MAX_ROW_BYTES}")
     return b'{"n":"%08x","crc32c":"%08x","row":%b}\n' % (len(body), crc32c(body), body)

@@ -149,11 +149,11 @@ class World:
         return {
             "request_id": _request_id(index),
             "model": self.models[model],
-            "success": self.adequate[index, model],
-            "cost_usd": self.cost_usd[index, model],
+            "success": float(self.adequate[index, model]),
+            "cost_usd": float(self.cost_usd[index, model]),
             "input_tokens": int(self.input_tokens[index]),
             "output_tokens": int(self.output_tokens[index, model]),
-            "latency_ms": self.latency_ms[index, model],
+            "latency_ms": float(self.latency_ms[index, model]),
         }
 
 
