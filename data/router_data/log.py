@@ -3,7 +3,7 @@ r"""Appends rows to segment files and reads them back.
 A segment is a file of JSON lines, `<log>/segments/<worker>-<ulid>.jsonl`, written by one worker
 only and never changed afterwards. Each line frames one row:
 
-    {"n":"0000001f","crc32c":"8a9136aa","row":{...}}
+    {"n":"00000012","crc32c":"bcc90438","row":{"kind":"outcome"}}
 
 `n` is the length in bytes of the row's JSON and `crc32c` its checksum, both in hexadecimal, so
 that DuckDB can read the file as it is and Python can tell every altered line. A process that is
@@ -43,7 +43,7 @@ def frame(row: Mapping[str, Any]) -> bytes:
     r"""One line of a segment; NaN and infinities become null, as JSON has neither.
 
     >>> frame({"kind": "outcome"})
-    b'{"n":"00000012","crc32c":"7a0ef1ff","row":{"kind":"outcome"}}\n'
+    b'{"n":"00000012","crc32c":"bcc90438","row":{"kind":"outcome"}}\n'
     """
     try:
         body = msgspec.json.encode(row)
