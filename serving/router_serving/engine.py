@@ -16,7 +16,7 @@ from router_model.features import Context
 from router_model.router import Router
 from router_model.session import session_id
 from router_model.types import Decision, PolicyOverrides, Request, WireFormat
-from router_serving.envelope import Call
+from router_serving.envelope import BYTE_ORDER_MARK, Call
 from router_serving.recent import Given, RecentAnswers, RouteAnswer, answer_of
 from router_serving.sessions import SessionMemory
 from router_serving.settings import Settings
@@ -75,7 +75,7 @@ class Engine:
         """The decision for one call; `started_ns` is when the call began to arrive."""
         read_ns = time.perf_counter_ns()
         tenant, own_id = call.caller.tenant, call.caller.decision_id
-        wire_format = call.wire_format or formats.detect(call.body, path=call.path)
+        wire_format = wire_format_of(call)
         request = formats.parse(call.body, wire_format=wire_format, path=call.path)
         content_hash = "" if own_id is None else request_hash(request)
         if own_id is not None:
@@ -150,6 +150,7 @@ class Engine:
             request=decided.request,
             context=decided.context,
             embedding=decided.router.embed(decided.context),
+            encoder=decided.router.manifest.encoder,
             session=decided.session,
             wire_format=decided.wire_format,
             now_ms=time.time_ns() // 1_000_000,
@@ -160,3 +161,9 @@ class Engine:
         if overrides.min_adequacy is not None or self._settings.min_adequacy is None:
             return overrides
         return structs.replace(overrides, min_adequacy=self._settings.min_adequacy)
+
+
+def wire_format_of(call: Call) -> WireFormat:
+    """The dialect of a call: as named, else as its path says, else as its body looks."""
+    named = call.wire_format or (formats.format_of_path(call.path) if call.path else None)
+    return named or formats.detect(call.body.removeprefix(BYTE_ORDER_MARK))

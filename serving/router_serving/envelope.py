@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from router_model.catalog import Catalog
+from router_model.catalog import Catalog, model_ids, unknown_models
 from router_model.errors import InvalidRequestError
 from router_model.formats import jsontext
 from router_model.types import Caller, PolicyOverrides, WireFormat
@@ -79,7 +79,7 @@ def opened(body: bytes, headers: Headers, *, catalog: Catalog) -> Call:
     policy = _object(members, "policy")
     return Call(
         body=bytes(members["request"]),
-        wire_format=wire_format_of(name, field="format"),
+        wire_format=named_format(name, field="format"),
         caller=caller_of(caller, headers),
         overrides=overrides_of(policy, headers, catalog=catalog),
         headers=headers,
@@ -91,7 +91,7 @@ def bare(body: bytes, headers: Headers, *, catalog: Catalog, path: str | None = 
     """The call that a client's own body makes; everything around it is in the headers."""
     return Call(
         body=body,
-        wire_format=wire_format_of(headers.get("x-router-format"), field="x-router-format"),
+        wire_format=named_format(headers.get("x-router-format"), field="x-router-format"),
         caller=caller_of({}, headers),
         overrides=overrides_of({}, headers, catalog=catalog),
         headers=headers,
@@ -99,10 +99,10 @@ def bare(body: bytes, headers: Headers, *, catalog: Catalog, path: str | None = 
     )
 
 
-def wire_format_of(name: object, *, field: str) -> WireFormat | None:
+def named_format(name: object, *, field: str) -> WireFormat | None:
     """The named wire format; None leaves it to detection.
 
-    >>> wire_format_of("gemini", field="format")
+    >>> named_format("gemini", field="format")
     <WireFormat.GEMINI: 'gemini'>
     """
     if name is None:
@@ -220,11 +220,9 @@ _LIMITS: dict[str, Callable[[Any, str], float]] = {
 def _models(value: object, field: str, *, catalog: Catalog) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(n, str) for n in value):
         raise InvalidRequestError(field, value, "a non-empty list of model names")
-    names: Sequence[str] = value
-    cards = {name: catalog.resolve(name) for name in names}
-    if unknown := [name for name, card in cards.items() if card is None]:
+    if unknown := unknown_models(catalog, value):
         raise UnknownModelsError(field, unknown, known=sorted(catalog.models))
-    return tuple(dict.fromkeys(card.id for card in cards.values() if card is not None))
+    return tuple(dict.fromkeys(model_ids(catalog, value)))
 
 
 class UnknownModelsError(InvalidRequestError):
