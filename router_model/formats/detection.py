@@ -123,7 +123,7 @@ def _is_anthropic(fields: dict[str, Raw]) -> bool:
         return bool(anthropic)
     try:
         return _has_anthropic_shape(fields)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return False
 
 
