@@ -48,8 +48,9 @@ class Part(Struct, frozen=True, gc=False):
     """One piece of a message.
 
     `text` is the text of a text, thinking or tool-result part, the JSON arguments of a tool
-    call, and empty for images and files. `is_signed` marks thinking that carries a provider's
-    signature or encrypted content, which no other provider can read.
+    call, the plain text of a file if the body holds it, and empty for images. `is_signed` marks
+    thinking (with Gemini also calls and text) that carries a provider's signature or encrypted
+    content, which no other provider can read.
     """
 
     kind: PartKind
