@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, structs
@@ -20,7 +20,7 @@ from router_serving.envelope import BYTE_ORDER_MARK, Call
 from router_serving.recent import Given, RecentAnswers, RouteAnswer, answer_of
 from router_serving.sessions import SessionMemory
 from router_serving.settings import Settings
-from router_serving.telemetry import Metrics
+from router_serving.telemetry import STAGES, Metrics
 from router_serving.writer import LogWriter
 
 
@@ -73,45 +73,21 @@ class Engine:
 
     def answer(self, call: Call, *, started_ns: int) -> Answered:
         """The decision for one call; `started_ns` is when the call began to arrive."""
-        read_ns = time.perf_counter_ns()
-        tenant, own_id = call.caller.tenant, call.caller.decision_id
+        marks = [started_ns, time.perf_counter_ns()]
+        router = self._router
         wire_format = wire_format_of(call)
         request = formats.parse(call.body, wire_format=wire_format, path=call.path)
-        content_hash = "" if own_id is None else request_hash(request)
-        if own_id is not None:
-            given = self.recent.repeated(
-                tenant, own_id, request_hash=content_hash, overrides=call.overrides
-            )
-            if given is not None:
-                return Answered(given, {"total": time.perf_counter_ns() - started_ns}, None)
-        router = self._router
+        content_hash = "" if call.caller.decision_id is None else request_hash(request)
+        if (given := self._given_before(call, content_hash)) is not None:
+            return Answered(given, {"total": time.perf_counter_ns() - started_ns}, None)
         session = session_id(request, call.headers, call.caller)
-        parsed_ns = time.perf_counter_ns()
+        marks.append(time.perf_counter_ns())
         context = router.context(request)
-        features_ns = time.perf_counter_ns()
-        now_s = time.monotonic()
-        decision = router.decide(
-            request,
-            caller=call.caller,
-            overrides=self._with_defaults(call.overrides),
-            cached_tokens=self.sessions.cached_tokens(
-                tenant, session, input_tokens=context.input_tokens, now_s=now_s
-            ),
-            decision_id=own_id or str(ULID()),
-            context=context,
-        )
-        decided_ns = time.perf_counter_ns()
+        marks.append(time.perf_counter_ns())
+        decision = self._decide(router, call, request=request, context=context, session=session)
+        marks.append(time.perf_counter_ns())
         answer = answer_of(decision)
-        self.recent.remember(tenant, Given(answer, content_hash, call.overrides))
-        card = router.catalog.models[decision.model]
-        self.sessions.remember(decision, request, card, tenant=tenant, session=session, now_s=now_s)
-        stages = {
-            "read": read_ns - started_ns,
-            "parse": parsed_ns - read_ns,
-            "features": features_ns - parsed_ns,
-            "decide": decided_ns - features_ns,
-            "total": time.perf_counter_ns() - started_ns,
-        }
+        self.recent.remember(call.caller.tenant, Given(answer, content_hash, call.overrides))
         decided = Decided(
             call=call,
             request=request,
@@ -121,7 +97,7 @@ class Engine:
             wire_format=wire_format,
             router=router,
         )
-        return Answered(answer, stages, decided)
+        return Answered(answer, stages_of(marks), decided)
 
     def record(self, answered: Answered) -> None:
         """Count an answer that was sent and offer its row to the log.
@@ -140,6 +116,32 @@ class Engine:
             stages=answered.stages,
         )
         self._writer.offer(self._row(decided))
+
+    def _given_before(self, call: Call, content_hash: str) -> RouteAnswer | None:
+        own_id = call.caller.decision_id
+        if own_id is None:
+            return None
+        return self.recent.repeated(
+            call.caller.tenant, own_id, request_hash=content_hash, overrides=call.overrides
+        )
+
+    def _decide(
+        self, router: Router, call: Call, *, request: Request, context: Context, session: str
+    ) -> Decision:
+        tenant, now_s = call.caller.tenant, time.monotonic()
+        decision = router.decide(
+            request,
+            caller=call.caller,
+            overrides=self._with_defaults(call.overrides),
+            cached_tokens=self.sessions.cached_tokens(
+                tenant, session, input_tokens=context.input_tokens, now_s=now_s
+            ),
+            decision_id=call.caller.decision_id or str(ULID()),
+            context=context,
+        )
+        card = router.catalog.models[decision.model]
+        self.sessions.remember(decision, request, card, tenant=tenant, session=session, now_s=now_s)
+        return decision
 
     def _row(self, decided: Decided) -> Mapping[str, Any]:
         caller = decided.call.caller
@@ -167,3 +169,13 @@ def wire_format_of(call: Call) -> WireFormat:
     """The dialect of a call: as named, else as its path says, else as its body looks."""
     named = call.wire_format or (formats.format_of_path(call.path) if call.path else None)
     return named or formats.detect(call.body.removeprefix(BYTE_ORDER_MARK))
+
+
+def stages_of(marks: Sequence[int]) -> dict[str, int]:
+    """The stages between five marks, and their total.
+
+    >>> stages_of([0, 1, 3, 6, 10])
+    {'read': 1, 'parse': 2, 'features': 3, 'decide': 4, 'total': 10}
+    """
+    stages = {name: marks[i + 1] - marks[i] for i, name in enumerate(STAGES[:-1])}
+    return stages | {"total": marks[-1] - marks[0]}

@@ -1,21 +1,29 @@
-"""The OpenAPI description, with the two routes that no framework serves.
+"""The OpenAPI description, with the routes that read their bodies themselves.
 
 Their declarations here are read for their signatures and docstrings and never called.
 """
 
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header, Query
 from fastapi.openapi.utils import get_openapi
 
-from router_serving.errors import STATUS
-from router_serving.schemas import ProblemBody, RouteAnswerBody, RouteBody
+from router_serving.errors import PROBLEM_TYPE, STATUS
+from router_serving.schemas import (
+    OutcomeBody,
+    OutcomesAccepted,
+    ProblemBody,
+    RouteAnswerBody,
+    RouteBody,
+)
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemBody, "description": ", ".join(sorted(codes))}
     for status in sorted(set(STATUS.values()))
     if (codes := [code for code, other in STATUS.items() if other == status])
 }
+_PROBLEM_SCHEMA = {"schema": {"$ref": "#/components/schemas/ProblemBody"}}
 
 declared = APIRouter(tags=["decisions"])
 
@@ -64,11 +72,34 @@ async def authz(path: str) -> None:
     """
 
 
+@declared.post(
+    "/outcomes",
+    response_model=OutcomesAccepted,
+    responses=problems(400, 401, 413, 422, 429, 500, 503),
+)
+async def outcomes(
+    body: OutcomeBody | list[OutcomeBody],
+    x_router_tenant: Annotated[str | None, Header()] = None,
+) -> None:
+    """Report what was observed, one outcome or a list; answered once it is on disk.
+
+    All of a list or nothing. Repeating a call changes nothing: the last row of a decision_id and
+    attempt counts. Without `x-router-tenant` an outcome belongs to the tenant of its decision, as
+    far as this process remembers it, else to "default".
+    """
+
+
 def described(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document of the whole service."""
-    return get_openapi(
+    document = get_openapi(
         title=app.title,
         version=app.version,
         description=app.description,
         routes=[*declared.routes, *app.routes],
     )
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                if int(status) >= HTTPStatus.BAD_REQUEST:
+                    response["content"] = {PROBLEM_TYPE.decode(): _PROBLEM_SCHEMA}
+    return document

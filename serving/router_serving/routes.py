@@ -15,7 +15,7 @@ from router_model.types import Outcome
 from router_serving.asgi import read_body
 from router_serving.openapi import problems
 from router_serving.running import Running
-from router_serving.schemas import GroupBy, OutcomeBody, OutcomesAccepted, outcome_of
+from router_serving.schemas import GroupBy, OutcomeBody, outcome_of
 from router_serving.telemetry import UNKNOWN_MODEL
 
 router = APIRouter()
@@ -35,37 +35,9 @@ def _json(content: object) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
 
 
-@router.post(
-    "/outcomes",
-    tags=["outcomes"],
-    response_model=OutcomesAccepted,
-    responses=problems(400, 401, 413, 422, 429, 503),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {
-                        "anyOf": [
-                            {"$ref": "#/components/schemas/OutcomeBody"},
-                            {
-                                "type": "array",
-                                "items": {"$ref": "#/components/schemas/OutcomeBody"},
-                            },
-                        ]
-                    }
-                }
-            },
-        }
-    },
-)
+@router.post("/outcomes", include_in_schema=False)  # described in openapi
 async def post_outcomes(request: Request, parts: Parts, x_router_tenant: Tenant = None) -> Response:
-    """Report what was observed, one outcome or a list; answered once it is on disk.
-
-    All of a list or nothing. Repeating a call changes nothing: the last row of a decision_id and
-    attempt counts. Without `x-router-tenant` an outcome belongs to the tenant of its decision, as
-    far as this process remembers it, else to "default".
-    """
+    """Make outcomes durable, then acknowledge them."""
     body = await read_body(
         request.receive,
         limit=parts.settings.max_body_bytes,
@@ -88,7 +60,7 @@ async def post_outcomes(request: Request, parts: Parts, x_router_tenant: Tenant 
     return _json({"accepted": len(outcomes), "unmatched": list(dict.fromkeys(unmatched))})
 
 
-@router.get("/decisions/{decision_id}", tags=["decisions"], responses=problems(404, 503))
+@router.get("/decisions/{decision_id}", tags=["decisions"], responses=problems(404, 422, 500, 503))
 async def get_decision(decision_id: str, parts: Parts, x_router_tenant: Tenant = None) -> Response:
     """Explain a decision: inputs, candidates, exclusions, reason, contributions, outcomes."""
     explanation = await parts.history.explanation(
@@ -105,7 +77,7 @@ async def get_models(parts: Parts) -> Response:
     return _json({"version": catalog.version, "as_of": catalog.as_of, "models": models})
 
 
-@router.get("/spend", tags=["spend"], responses=problems(422, 503))
+@router.get("/spend", tags=["spend"], responses=problems(422, 500, 503))
 async def get_spend(
     parts: Parts, group_by: Annotated[GroupBy, Query(description="What to sum over.")]
 ) -> Response:

@@ -61,14 +61,10 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
-        self._stage = Histogram(
-            "router_stage_seconds",
-            "Time in each stage of a decision",
-            ["stage"],
-            buckets=STAGE_BUCKETS_S,
-            registry=registry,
+        stage_seconds = _histogram(
+            registry, "router_stage_seconds", "Time in a stage of a decision"
         )
-        self._stages = {stage: self._stage.labels(stage) for stage in STAGES}
+        self._stages = {stage: stage_seconds.labels(stage) for stage in STAGES}
         self._decisions = _counter(
             registry, "router_decisions", "Decisions taken", "model", "reason"
         )
@@ -172,6 +168,10 @@ def code_of(text: str) -> str:
 
 def _counter(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Counter:
     return Counter(name, text, labels, registry=registry)
+
+
+def _histogram(registry: CollectorRegistry, name: str, text: str) -> Histogram:
+    return Histogram(name, text, ["stage"], buckets=STAGE_BUCKETS_S, registry=registry)
 
 
 def _gauge(registry: CollectorRegistry, name: str, text: str, *labels: str, mode: str) -> Gauge:

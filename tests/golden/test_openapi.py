@@ -1,0 +1,61 @@
+"""The API's description is a reviewed file: `python tests/golden/test_openapi.py` rewrites it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from router_serving.app import Service
+from router_serving.errors import STATUS
+from router_serving.settings import Settings
+
+GOLDEN = Path(__file__).with_name("openapi.json")
+
+
+def described() -> dict[str, Any]:
+    return Service(Settings()).api.openapi()
+
+
+def test_the_api_is_described_as_reviewed() -> None:
+    assert described() == json.loads(GOLDEN.read_text())
+
+
+def test_every_route_of_the_contract_is_described() -> None:
+    found = {
+        (method.upper(), path)
+        for path, operations in described()["paths"].items()
+        for method in operations
+    }
+    assert found == {
+        ("POST", "/route"),
+        ("POST", "/authz/{path}"),
+        ("POST", "/outcomes"),
+        ("GET", "/decisions/{decision_id}"),
+        ("GET", "/models"),
+        ("GET", "/spend"),
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("GET", "/metrics"),
+    }
+
+
+def test_every_error_is_a_problem_with_its_codes() -> None:
+    for path, operations in described()["paths"].items():
+        for operation in operations.values():
+            assert operation["summary"], path
+            assert operation["description"], path
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    codes = response["description"].split(", ")
+                    assert all(STATUS[code] == int(status) for code in codes), path
+                    assert list(response["content"]) == ["application/problem+json"], path
+
+
+def test_every_reference_leads_somewhere() -> None:
+    text = json.dumps(described())
+    schemas = described()["components"]["schemas"]
+    for piece in text.split('"#/components/schemas/')[1:]:
+        assert piece.partition('"')[0] in schemas
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps(described(), indent=1) + "\n")
