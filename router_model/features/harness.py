@@ -156,8 +156,9 @@ def _without_blocks(text: str) -> str:
         closes, name = match.groups()
         before = text[position : match.start()]
         end = match.end()
-        if name in _DROPPED and not closes:
-            closing = text.find(f"</{name}>", end) if _opens_a_line(text, match.start()) else -1
+        if name in _DROPPED:
+            opens = not closes and _opens_a_line(text, match.start())
+            closing = text.find(f"</{name}>", end) if opens else -1
             if closing < 0:  # a tag that is only talked about
                 search_from = end
                 continue

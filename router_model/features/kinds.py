@@ -91,7 +91,11 @@ def command_kind(command: str) -> ToolKind:
     >>> [command_kind(c) for c in ("sed -i s/a/b/ f.py", "cd x && cat f.py", "pytest -q", "make")]
     ['edit', 'read', 'test', 'shell']
     """
-    command = command[:400]
+    return _command_kind(command[:400])
+
+
+@lru_cache(maxsize=4096)
+def _command_kind(command: str) -> ToolKind:
     if any(sign in command for sign in _TEST_SIGNS) and _TESTS.search(command):
         return "test"
     if any(sign in command for sign in _EDIT_SIGNS) and _EDITS.search(command):

@@ -6,12 +6,13 @@ whose content may well talk about errors.
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from router_model.features.kinds import ToolKind
 
-HEAD = 400
-TAIL = 600
+HEAD = 300
+TAIL = 500
 """Characters of a result that are looked at."""
 
 _MIN_TRUNCATED = 100
@@ -78,14 +79,10 @@ _EMPTY = frozenset(
 )
 _TRUNCATION_SIGNS = (
     "truncated",
+    " omitted",
     "<output_head>",
     "output of your last command was too long",
-    "lines omitted",
-    "chars omitted",
-    "characters omitted",
-    "characters elided",
     "more lines",
-    "showing lines",
     "use offset",
 )
 _OUTPUT = re.compile(r"(?:\nOutput:\n|<output>|\"output\":\s*\")(.*)", re.DOTALL)
@@ -113,12 +110,20 @@ def result_status(text: str, *, kind: ToolKind, is_error: bool = False) -> Resul
     >>> result_status("# On errors\\nError: is a prefix", kind="read").is_error
     False
     """
-    seen = (text if len(text) <= HEAD + TAIL else f"{text[:HEAD]}\n{text[-TAIL:]}").lower()
-    code = _exit_code(seen)
+    seen = text if len(text) <= HEAD + TAIL else f"{text[:HEAD]}\n{text[-TAIL:]}"
+    status = _status(seen, kind)
+    return status._replace(is_error=True) if is_error else status
+
+
+@lru_cache(maxsize=4096)
+def _status(seen: str, kind: ToolKind) -> ResultStatus:
+    """Kept in a cache: an agent sends its whole history again on every turn."""
+    lowered = seen.lower()
+    code = _exit_code(lowered)
     return ResultStatus(
-        is_error=is_error or _is_error(seen, kind, code),
-        is_empty=_is_empty(text, code),
-        is_truncated=len(text) > _MIN_TRUNCATED and any(s in seen for s in _TRUNCATION_SIGNS),
+        is_error=_is_error(lowered, kind, code),
+        is_empty=_is_empty(seen, code),
+        is_truncated=len(seen) > _MIN_TRUNCATED and any(s in lowered for s in _TRUNCATION_SIGNS),
     )
 
 

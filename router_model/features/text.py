@@ -56,6 +56,9 @@ def _table(members: bytes) -> bytes:
 
 _WORDS = _words_table()
 _DIGITS_ONLY = _table(b"0123456789")
+_SENTENCE_ENDS = bytes(
+    46 if byte in b".?!" else 32 if byte in b" \n\t\r" else 65 for byte in range(256)
+)
 _NOT_UPPER = bytes(range(0x41, 0x5B))
 _NOT_ASCII_REMOVED = bytes(range(0x80))
 _PATH = re.compile(
@@ -90,7 +93,8 @@ def text_facts(text: str) -> TextFacts:
     raw = text.encode("utf-8", "replace")
     if not raw:
         return TextFacts((0.0,) * len(TEXT_FEATURES), (), 0)
-    words = raw.translate(_WORDS).split()
+    spaced = raw.translate(_WORDS)
+    words = spaced.split()
     distinct = tuple(dict.fromkeys(words))
     n_words = max(1, len(words))
     n_sentences = max(1, _n_sentences(raw))
@@ -101,7 +105,7 @@ def text_facts(text: str) -> TextFacts:
     values = (
         len(words),
         n_sentences,
-        sum(map(len, words)) / n_words,
+        len(spaced.translate(None, b" ")) / n_words,
         len(distinct) / n_words,
         len(raw.translate(None, _NOT_ASCII_REMOVED)) / len(raw),
         1.0 - len(raw.translate(None, _NOT_UPPER)) / len(raw),
@@ -124,8 +128,7 @@ def text_facts(text: str) -> TextFacts:
 
 
 def _n_sentences(raw: bytes) -> int:
-    ends = raw.count(b". ") + raw.count(b".\n") + raw.count(b"? ") + raw.count(b"?\n")
-    return ends + raw.count(b"! ") + raw.count(b"!\n") + raw.endswith((b".", b"?", b"!"))
+    return raw.translate(_SENTENCE_ENDS).count(b". ") + raw.endswith((b".", b"?", b"!"))
 
 
 def _n_math_marks(raw: bytes) -> int:

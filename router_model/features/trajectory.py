@@ -15,7 +15,7 @@ from router_model.features.results import ResultStatus, count_tests, result_stat
 from router_model.features.schema import Feature
 from router_model.types import Message, Part
 
-WINDOW = 48
+WINDOW = 40
 """Tool calls that are looked at, counted from the last."""
 
 _KINDS: tuple[ToolKind, ...] = ("shell", "edit", "read", "search", "test", "other")
@@ -43,7 +43,9 @@ TRAJECTORY_FEATURES = (
     Feature("n_last_tests_failed", "count", "tests that failed, as the last result says"),
 )
 
-_COMMAND_KEY = re.compile(r'"(?:command|cmd|script|code)"\s*:\s*(?:\[\s*)?"((?:[^"\\]|\\.){0,600})')
+_COMMAND_KEY = re.compile(
+    r'"(?:command|cmd|script|code)"\s*:\s*(?:\[\s*)?"([^"\\]*(?:\\.[^"\\]*)*)'
+)
 _FILE_KEY = re.compile(
     r'"(?:file_?path|path|file|filename|filePath|target_file|notebook_path)"\s*:\s*"([^"\\]{1,300})"'
     r"|\*\*\* (?:Update|Add) File: ([^\\\n]{1,300})"
