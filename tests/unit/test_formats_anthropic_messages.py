@@ -55,6 +55,10 @@ def test_an_empty_tool_result_is_still_a_result(content: Any) -> None:
     assert request.messages == (Message("tool", (Part("tool_result", call_id="t"),)),)
 
 
+def test_bare_text_and_nulls_among_blocks_are_survived() -> None:
+    assert user("Hi", None, "there").messages[0].text == "Hi\nthere"
+
+
 def test_system_blocks_are_joined_and_a_system_role_later_stays_in_place() -> None:
     request = parse(
         {"role": "system", "content": "Two."},

@@ -38,6 +38,11 @@ def test_a_message_names_field_value_and_allowed(value: Any, shown: str) -> None
     assert str(error) == f"temperature: got {shown}, expected number or null"
 
 
+def test_a_field_given_twice_is_refused_for_its_first_value() -> None:
+    error = error_of(b'{"messages": [5], "messages": []}')
+    assert str(error) == "messages[0]: got 'integer', expected object"
+
+
 def test_text_where_a_conversation_should_be_is_not_shown() -> None:
     assert "secret" not in str(error_of({"messages": "my secret"}))
 

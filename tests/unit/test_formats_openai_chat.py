@@ -111,6 +111,8 @@ def test_the_legacy_function_role_is_a_tool_result() -> None:
         ({"reasoning_details": [{"type": "reasoning.encrypted", "data": "A"}]}, "", True),
         ({"thinking_blocks": [{"thinking": "Hm", "signature": "A"}], "reasoning": "X"}, "Hm", True),
         ({"content": [{"type": "thinking", "thinking": [{"text": "Hm"}]}]}, "Hm", False),
+        ({"content": [{"type": "thinking", "thinking": "Hm"}]}, "Hm", False),
+        ({"content": [{"type": "reasoning", "thinking": 5}]}, "", False),
     ],
 )
 def test_reasoning_is_thinking_in_each_spelling(field: Any, text: str, is_signed: bool) -> None:

@@ -182,3 +182,19 @@ def test_items_that_say_nothing_are_passed_over(item: Any) -> None:
 def test_an_unknown_item_with_text_is_kept() -> None:
     item = {"type": "agent_message", "content": [{"type": "input_text", "text": "done"}]}
     assert parts(item) == [("user", Part("text", "done"))]
+
+
+def test_a_message_of_role_tool_is_a_result() -> None:
+    item = {"type": "message", "role": "tool", "call_id": "c", "name": "ls", "content": "a.py"}
+    assert parts(item) == [("tool", Part("tool_result", "a.py", "ls", "c"))]
+
+
+def test_cache_markers_that_gateways_add_are_counted() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    request = parse(
+        {"role": "user", "content": [{"type": "input_text", "text": "Hi", **mark}]},
+        {"role": "assistant", "content": "Well.", **mark},
+        {"type": "function_call_output", "call_id": "c", "output": "ok", **mark},
+    )
+    assert request.n_cache_markers == 3
+    assert all(message.parts[0].has_cache_marker for message in request.messages)
