@@ -76,8 +76,9 @@ def test_the_caller_and_the_limits_have_effect(server: Server) -> None:
 
 def test_timing_is_told_on_demand_only(server: Server) -> None:
     assert "timing_us" not in server.http.post("/route", json=CHAT).json()
-    for call in ({"params": {"timing": "1"}}, {"headers": {"x-router-timing": "1"}}):
-        timing = server.http.post("/route", json=CHAT, **call).json()["timing_us"]
+    for query, headers in (("?timing=1", {}), ("", {"x-router-timing": "1"})):
+        response = server.http.post(f"/route{query}", json=CHAT, headers=headers)
+        timing = response.json()["timing_us"]
         assert {"read", "parse", "features", "decide", "total"} <= timing.keys()
         assert timing["total"] >= timing["decide"]
 
