@@ -157,6 +157,7 @@ def curve_points(
     return CurvePoints(
         curve=points,
         hull_scores=tuple(map(float, hull)),
+        area_above_hull=estimates.area_above_hull(matrix, swept, resampling=resampling),
         cost_share_at_best_score=estimates.cost_share_at_best_score(
             matrix, swept, resampling=resampling
         ),

@@ -114,6 +114,25 @@ def aiqs(
     return router, hull, difference
 
 
+def area_above_hull(matrix: OutcomeMatrix, swept: Sweep, *, resampling: Resampling) -> Interval:
+    """Area between the curve as it is and the static hull, over the fixed models' cost range.
+
+    Unlike the difference in AIQ it takes no envelope of the curve, which would pick the points
+    that chance favours on the very data that is reported: a router that knows nothing has an
+    area of at most zero. Outside of its own range of costs the curve counts as the hull.
+    """
+    if not matrix.has_cost:
+        return NOTHING
+    m, n_points = len(matrix.models), swept.choices.shape[1]
+    columns = _columns(matrix, pick(matrix.score, swept.choices), pick(matrix.cost, swept.choices))
+
+    def statistic(sums: Floats) -> Floats:
+        means = sums[:, 1:] / sums[:, :1]
+        return np.array([_area(row, m=m, n_points=n_points) for row in means])
+
+    return grouped_interval(columns, matrix.group, statistic, resampling=resampling)
+
+
 def pair_metrics(
     matrix: OutcomeMatrix, p: Floats, *, weak: int, strong: int, resampling: Resampling
 ) -> tuple[Interval, Interval, Interval]:
@@ -159,20 +178,13 @@ def calibration_loss(
     gaps = np.zeros((len(y), n_bins + 1))
     gaps[np.arange(len(y)), bin_index(p, n_bins=n_bins)] = y - p
     gaps[:, -1] = 1.0
-    options = Resampling(
-        n_resamples=resampling.n_resamples,
-        level=resampling.level,
-        seed=resampling.seed,
-        method="percentile",
-    )
-
     drawn: list[Floats] = []
 
     def statistic(sums: Floats) -> Floats:
         drawn.append(np.abs(sums[:, :-1]).sum(axis=1) / sums[:, -1])
         return drawn[-1]
 
-    found = grouped_interval(gaps, groups, statistic, resampling=options)
+    found = grouped_interval(gaps, groups, statistic, resampling=resampling)
     if len(drawn) < 2:
         return found
     excess = float(np.concatenate(drawn[1:]).mean()) - found.estimate
@@ -230,6 +242,19 @@ def _aiq_pair(row: Floats, *, m: int, n_points: int) -> tuple[float, float]:
         aiq_score(curve_costs, curve_scores, low=low, high=high),
         aiq_score(costs, scores, low=low, high=high),
     )
+
+
+def _area(row: Floats, *, m: int, n_points: int) -> float:
+    scores, costs = row[:m], row[m : 2 * m]
+    width = float(costs.max() - costs.min())
+    if width <= 0:
+        return float("nan")
+    curve_scores, curve_costs = row[2 * m : 2 * m + n_points], row[2 * m + n_points :]
+    order = np.argsort(curve_costs, kind="stable")
+    xs, ys = upper_envelope(costs, scores)
+    at = curve_costs[order]
+    gap = curve_scores[order] - envelope_score_at(at, corner_costs=xs, corner_scores=ys)
+    return float(np.trapezoid(gap, at)) / width
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:

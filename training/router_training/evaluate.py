@@ -175,9 +175,9 @@ def default_fit() -> Fit:
 
 def load_predictor(artifact: Path) -> Predictor:
     """The predictor of an artifact folder."""
-    from router_training.fit import FittedPredictor
+    from router_training.artifacts import load_artifact
 
-    return FittedPredictor.load(artifact)
+    return load_artifact(artifact)
 
 
 def _held_out_by(folds: Ints, params: TrainingParams, *, is_fitted: bool) -> str:

@@ -2,8 +2,12 @@
 
 Contexts of one group (task, session, repository) are not independent, so groups are drawn, not
 contexts (Field and Welsh 2007). Statistics are functions of column sums, which makes a resample
-one row of a matrix product. BCa intervals (Efron 1987) correct the percentile interval for bias
-and skewness; the acceleration comes from a jackknife over at most 200 blocks of groups.
+one row of a matrix product.
+
+Percentile intervals are the default. BCa intervals (Efron 1987) correct them for bias and
+skewness, with the acceleration from a jackknife over at most 200 blocks of groups. They suit
+smooth statistics only: for a difference from the hull, which is a maximum, their lower end lay
+above the truth in 8% of simulations instead of 2.5% (percentile: 3%).
 """
 
 from collections.abc import Callable, Iterator
@@ -46,7 +50,7 @@ class Resampling(Struct, frozen=True, kw_only=True):
 
     n_resamples: int = 1000
     level: float = 0.95
-    method: Method = "bca"
+    method: Method = "percentile"
     seed: int = 0
 
 

@@ -193,8 +193,8 @@ def aiq_score(
     """Average improvement in quality: mean height of the curve's non-decreasing convex hull.
 
     AIQ = 1 / (high - low) x integral from low to high of the hull. To the right of its last
-    point the hull stays level; to the left of its first it falls to RouterBench's null router,
-    which costs and scores nothing. `low` and `high` default to the curve's own range; give the
+    point the hull stays level; to the left of its first it falls in a line to (0, 0): answering
+    nothing costs and scores nothing. `low` and `high` default to the curve's own range; give the
     same two to every router that is compared.
 
     >>> aiq_score([1.0, 3.0], [0.5, 0.7])

@@ -70,6 +70,7 @@ def _curves(report: Report) -> str:
     rows = [
         [
             points.curve.kind + (" *" if points.curve.kind == report.headline_sweep else ""),
+            spread(points.area_above_hull),
             spread(points.cost_share_at_best_score),
             spread(points.aiq),
             spread(points.aiq_hull),
@@ -77,8 +78,11 @@ def _curves(report: Report) -> str:
         ]
         for points in report.curves
     ]
-    header = ["curve", "cost share at always-best's score", "AIQ", "AIQ of hull", "AIQ difference"]
-    return table(header, rows) + "\n* preferred on the training folds"
+    header = ["curve", "area above hull", "cost / best's at its score", "AIQ", "hull's AIQ", "diff"]
+    return (
+        table(header, rows)
+        + "\n* preferred on the training folds; all but the area read the envelope"
+    )
 
 
 def _pair(report: Report) -> str:

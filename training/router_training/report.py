@@ -67,7 +67,8 @@ class Router(Struct, frozen=True, kw_only=True):
 
     `goal` is "best_quality" (least cost at the score of always-best) or "above_hull" (largest
     score above the hull). `minus_hull` compares with the hull at the same mean cost;
-    `cost_share_of_best` is its cost over that of always-best. `shares` says how often each model was chosen.
+    `cost_share_of_best` is its cost over that of always-best. `shares` says how often each
+    model was chosen.
     """
 
     goal: Goal
@@ -83,13 +84,16 @@ class Router(Struct, frozen=True, kw_only=True):
 class CurvePoints(Struct, frozen=True, kw_only=True):
     """The router along one sweep, the hull beside it.
 
-    `cost_share_at_best_score` is the least cost at which the curve reaches the score of
-    always-best, as a share of always-best's cost; a high end that is null means that some
-    resamples never reach it. AIQ is over the fixed models' range of costs.
+    `area_above_hull` is the area between curve and hull over the fixed models' range of costs.
+    The rest is read off the curve's envelope, which favours the router a little, because the
+    envelope picks points on the reported data: `cost_share_at_best_score`, the least cost at
+    which it reaches the score of always-best as a share of always-best's cost (a high end that is
+    null means that some resamples never reach it), and AIQ over the same range of costs.
     """
 
     curve: Curve
     hull_scores: tuple[float, ...]
+    area_above_hull: Interval
     cost_share_at_best_score: Interval
     aiq: Interval
     aiq_hull: Interval
@@ -186,6 +190,7 @@ def headline_metrics(report: Report) -> dict[str, float]:
         "minus_best": report.router.minus_best.estimate,
         "cost_share_of_best": report.router.cost_share_of_best.estimate,
         "cost_share_at_best_score": headline.cost_share_at_best_score.estimate,
+        "area_above_hull": headline.area_above_hull.estimate,
         "aiq": headline.aiq.estimate,
         "aiq_minus_hull": headline.aiq_minus_hull.estimate,
         "expected_calibration_loss": report.calibration.calibration_loss.estimate,

@@ -1,0 +1,229 @@
+"""One training run, from the log to a registered challenger."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from router_data.dataset import load_rounds
+from router_data.rewards import AdequacyRule
+from router_data.rounds import Rounds
+from router_model.errors import DatasetError
+from router_training.assemble import calibration_of
+from router_training.crossval import Predictor
+from router_training.evaluate import evaluate_rounds
+from router_training.gate import reasons_against
+from router_training.intervals import Resampling
+from router_training.matrix import matrix_of
+from router_training.params import TrainingParams, as_dict
+from router_training.plots import write_plots
+from router_training.registry import Registry, Version, code_revision
+from router_training.report import Report, headline_metrics, write_json
+from router_training.splits import TimeSplit, time_split
+
+STEPS = ("dataset", "split", "train and calibrate", "evaluate", "artifact", "register")
+
+OnStep = Callable[[str], None]
+P = TypeVar("P", bound=Predictor)
+
+
+class Tools(Struct, Generic[P], frozen=True, kw_only=True):
+    """What a run is done with: fitting, and writing and reading an artifact folder.
+
+    `encoder_hash` names the text encoder that `write` puts into the artifact; the log must have
+    been embedded with the same. None when it does not matter.
+    """
+
+    fit: Callable[..., P]
+    write: Callable[[P, Path, Mapping[str, Any]], None]
+    load: Callable[[Path], P]
+    encoder_hash: str | None = None
+
+
+class RunResult(Struct, frozen=True, kw_only=True):
+    """What a run made and found; `against` says why the challenger should not be promoted."""
+
+    version: Version
+    reports: Mapping[str, Report]
+    metrics: Mapping[str, float]
+    against: tuple[str, ...]
+    n_train: int
+    n_calibrate: int
+    n_test: int
+
+
+def run(
+    state: Path,
+    *,
+    params: TrainingParams,
+    registry: Registry,
+    tools: Tools[P],
+    work: Path,
+    on_step: OnStep = lambda step: None,
+) -> RunResult:
+    """Train on the log of a state folder, evaluate on its latest part, register a challenger.
+
+    `work` is an empty folder for the artifact and the reports. Raises DatasetError when the log
+    is empty or too small.
+    """
+    on_step("dataset")
+    rounds = load_rounds(
+        state,
+        rule=AdequacyRule(min_reward=params.adequacy_threshold),
+        encoder=tools.encoder_hash,
+    )
+    check_size(rounds, params)
+    on_step("split")
+    split = split_by_time(rounds, params)
+    train, later, test = (
+        rounds.select(part) for part in (split.train, split.calibrate, split.test)
+    )
+    on_step("train")
+    predictor = tools.fit(train, params=params, seed=params.seed, calibration_rounds=later)
+    on_step("evaluate")
+    reports = reports_on(test, predictor, params=params)
+    metrics = metrics_on(test, predictor, reports, params=params)
+    against = reasons_against(
+        metrics, champion_metrics(test, registry, tools=tools, params=params, work=work)
+    )
+    on_step("artifact")
+    tags = lineage(rounds, split, against)
+    artifact = work / "artifact"
+    artifact.mkdir()
+    tools.write(predictor, artifact, {"metrics": metrics, "lineage": tags})
+    files = write_reports(reports, work / "report")
+    on_step("register")
+    version = registry.register(
+        artifact, params=as_dict(params), metrics=metrics, tags=tags, files=files
+    )
+    return RunResult(
+        version=version,
+        reports=reports,
+        metrics=metrics,
+        against=against,
+        n_train=train.n_contexts,
+        n_calibrate=later.n_contexts,
+        n_test=test.n_contexts,
+    )
+
+
+def check_size(rounds: Rounds, params: TrainingParams) -> None:
+    """DatasetError unless there are enough contexts and at least two models with outcomes."""
+    if rounds.n_contexts < params.min_contexts:
+        raise DatasetError(
+            f"log: got {rounds.n_contexts} decisions with outcomes, expected at least "
+            f"{params.min_contexts} (min_contexts)"
+        )
+    observed = np.isfinite(rounds.reward)
+    models = sorted(set(rounds.model[observed].tolist()))
+    if len(models) < 2:
+        raise DatasetError(
+            f"log: outcomes of {models or 'no model'} only, expected at least 2 models; a router "
+            "can't learn to choose from one"
+        )
+
+
+def split_by_time(rounds: Rounds, params: TrainingParams) -> TimeSplit:
+    """Oldest to train, later to calibrate, latest to test; no session or group on two sides."""
+    return time_split(
+        rounds.ts_ms,
+        session=rounds.session.astype(str),
+        group=rounds.group.astype(str),
+        calibration_share=params.calibration_share,
+        test_share=params.test_share,
+        seed=params.seed,
+    )
+
+
+def reports_on(test: Rounds, predictor: Predictor, *, params: TrainingParams) -> dict[str, Report]:
+    """A report for each data set in which several models answered the same requests.
+
+    Live traffic, where only the chosen model's outcome is known, gives none: policies can't be
+    compared on it without off-policy estimates.
+    """
+    reports = {}
+    for dataset in sorted(set(test.dataset.astype(str).tolist())):
+        part = test.select(test.dataset.astype(str) == dataset)
+        part = part.select_models(sorted(set(part.model.tolist())))
+        try:
+            matrix_of(part)
+        except DatasetError:
+            continue
+        if len(set(part.group.tolist())) < 2:
+            continue
+        reports[dataset or "log"] = evaluate_rounds(
+            part, name=dataset or "log", params=params, predictor=predictor
+        )
+    return reports
+
+
+def metrics_on(
+    test: Rounds, predictor: Predictor, reports: Mapping[str, Report], *, params: TrainingParams
+) -> dict[str, float]:
+    """Calibration over the whole test part, and each report's headline under `dataset.name`.
+
+    With one report its headline also stands without a prefix, which is what the gate compares.
+    """
+    p = np.asarray(predictor.predict(test.features, test.embedding, list(test.models)).p_adequate)
+    found = calibration_of(test, p, resampling=Resampling(n_resamples=1, seed=params.seed))
+    metrics: dict[str, float] = {}
+    for dataset, report in reports.items():
+        headline = headline_metrics(report)
+        prefix = "".join(c if c.isalnum() or c in "_-. /" else "_" for c in dataset)
+        metrics |= {f"{prefix}.{name}": value for name, value in headline.items()}
+        if len(reports) == 1:
+            metrics |= headline
+    metrics |= {
+        "n_test": float(test.n_contexts),
+        "expected_calibration_loss": found.calibration_loss.estimate,
+        "brier_loss": found.brier_loss.estimate,
+        "log_loss": found.log_loss,
+    }
+    if np.isfinite(found.auc.estimate):
+        metrics["auc_score"] = found.auc.estimate
+    return metrics
+
+
+def champion_metrics(
+    test: Rounds, registry: Registry, *, tools: Tools[P], params: TrainingParams, work: Path
+) -> dict[str, float] | None:
+    """The champion's metrics on the same test part; None when there is no champion."""
+    champion = registry.find("champion")
+    if champion is None:
+        return None
+    folder = work / "champion"
+    folder.mkdir()
+    predictor = tools.load(registry.download(champion, folder))
+    quick = replace(params, n_resamples=1)
+    reports = reports_on(test, predictor, params=quick)
+    return metrics_on(test, predictor, reports, params=quick)
+
+
+def lineage(rounds: Rounds, split: TimeSplit, against: tuple[str, ...]) -> dict[str, str]:
+    """What a version came from, as tags."""
+    return {
+        "data_snapshot": rounds.snapshot_hash,
+        "code_revision": code_revision(Path(__file__).parent),
+        "feature_schema": rounds.feature_schema,
+        "encoder_hash": rounds.encoder,
+        "n_train": str(int(split.train.sum())),
+        "n_calibrate": str(int(split.calibrate.sum())),
+        "n_test": str(int(split.test.sum())),
+        "gate": "; ".join(against) or "passed",
+    }
+
+
+def write_reports(reports: Mapping[str, Report], folder: Path) -> list[Path]:
+    """JSON and plots of every report, in a folder for each data set."""
+    files: list[Path] = []
+    for dataset, report in reports.items():
+        name = "".join(c if c.isalnum() or c in "_-" else "_" for c in dataset)
+        path = folder / f"{name}.json"
+        write_json(report, path)
+        pictures = write_plots(report, folder / name)
+        renamed = [picture.rename(folder / f"{name}.{picture.name}") for picture in pictures]
+        files += [path, *renamed]
+    return files
