@@ -17,6 +17,9 @@ _NOTHING = frozenset({"", "nan", "none", "null", "<na>"})
 def as_text(name: str, kind: str) -> str:
     """SQL that gives a column as text; nested values become JSON."""
     column = quoted(name)
+    if kind in ("DOUBLE", "FLOAT"):  # ids 1, 2, null are often stored as 1.0, 2.0, NaN
+        whole = f"try_cast({column} as bigint)"
+        return f"case when {whole} = {column} then {whole}::varchar else {column}::varchar end"
     is_nested = kind.endswith("]") or kind.startswith(("STRUCT", "MAP"))
     return f"to_json({column})::varchar" if is_nested else f"{column}::varchar"
 

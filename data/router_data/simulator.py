@@ -2,8 +2,8 @@
 
 Tests compare estimates with what is drawn from here, and notebooks start from it. Requests come
 in sessions; each session has a difficulty, each model a skill, and dearer models are more
-skilled, so that routing pays. One skill dimension is about tools, so that the best model depends
-on the request and not only on its difficulty.
+skilled, so that routing pays; with tools it is the other way round, so that the best model
+depends on the request and not only on its difficulty.
 """
 
 from collections.abc import Mapping, Sequence
@@ -186,7 +186,7 @@ def simulate(n_requests: int, *, n_models: int = 5, seed: int = 0) -> World:
     task_of = rng.integers(0, len(TASKS), n_sessions)[session_of]
     needs_tools = (task_of == TASKS.index("tools")).astype(np.float64)
     skill = np.linspace(-1.0, 1.5, n_models)
-    tool_skill = rng.normal(0.0, 1.0, n_models)
+    tool_skill = np.linspace(1.5, -1.5, n_models)
     logit = 1.0 + skill[None, :] - 1.5 * difficulty[:, None] + needs_tools[:, None] * tool_skill
     p_adequate = 1.0 / (1.0 + np.exp(-logit))
     input_tokens: Floats = (rng.lognormal(8.0, 0.7, n_requests) + 500.0 * turn).round()

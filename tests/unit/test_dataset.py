@@ -1,0 +1,277 @@
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from log_samples import HashEncoder, decision, outcome, write_log, write_tables
+from paths import DATA, requires_data
+
+from router_data.compact import compact
+from router_data.dataset import load_rounds, rounds_from_tables
+from router_data.importer import import_tables
+from router_data.log import segment_paths
+from router_data.rewards import AdequacyRule
+from router_data.rounds import CONTEXT_COLUMNS, ROW_COLUMNS, Rounds
+from router_data.rows import encode_embedding, encode_features
+from router_data.simulator import simulate
+from router_model import features
+from router_model.errors import DatasetError
+
+VALUES = np.arange(3, dtype=np.float32)
+KNOWN = {
+    "features": encode_features(VALUES),
+    "feature_schema": "f1",
+    "embedding": encode_embedding(VALUES),
+    "encoder": "e1",
+}
+
+
+def load(log: Path, **options: object) -> Rounds:
+    return load_rounds(log, feature_schema="f1", **options)  # type: ignore[arg-type] # differ
+
+
+def assert_equal(first: Rounds, second: Rounds) -> None:
+    for field in fields(Rounds):
+        if field.name != "skipped":
+            left, right = getattr(first, field.name), getattr(second, field.name)
+            np.testing.assert_array_equal(left, right, err_msg=field.name)
+    assert first.snapshot_hash == second.snapshot_hash
+
+
+# --- Rounds ---
+
+
+def test_a_matrix_averages_attempts_and_marks_what_was_not_observed(tmp_path: Path) -> None:
+    rows = [
+        decision("d1", **KNOWN),
+        outcome("d1", attempt=0, cost_usd=1.0),
+        outcome("d1", attempt=1, cost_usd=3.0),
+        outcome("d1", attempt=2, cost_usd=None),
+        outcome("d1", attempt=3, model="large", cost_usd=5.0),
+        decision("d2", **KNOWN),
+        outcome("d2", model="large", cost_usd=None),
+    ]
+    write_log(tmp_path, rows)
+    rounds = load(tmp_path)
+    assert rounds.models == ("large", "small")
+    nan = np.nan
+    np.testing.assert_array_equal(rounds.matrix("cost_usd"), [[5.0, 2.0], [nan, nan]])
+    np.testing.assert_array_equal(
+        rounds.matrix("cost_usd", ["small", "unknown"]), [[2.0, nan], [nan, nan]]
+    )
+    assert rounds.model.tolist() == ["small", "small", "small", "large", "large"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_selecting_keeps_exactly_the_rows_of_the_chosen_contexts(data: st.DataObject) -> None:
+    rounds = simulate(20, seed=3).rounds()
+    mask = np.array(data.draw(st.lists(st.booleans(), min_size=20, max_size=20)), dtype=bool)
+    chosen = rounds.select(mask)
+    np.testing.assert_array_equal(chosen.decision_id, rounds.decision_id[mask])
+    np.testing.assert_array_equal(chosen.features, rounds.features[mask])
+    np.testing.assert_array_equal(chosen.matrix("reward"), rounds.matrix("reward")[mask])
+    assert chosen.n_rows == int(mask.sum()) * len(rounds.models)
+
+
+def test_selecting_models_keeps_every_context() -> None:
+    rounds = simulate(10).rounds()
+    chosen = rounds.select_models(["model-03", "model-01", "unknown"])
+    assert chosen.models == ("model-01", "model-03")
+    assert (chosen.n_contexts, chosen.n_rows) == (10, 20)
+    expected = rounds.matrix("cost_usd", chosen.models)
+    np.testing.assert_array_equal(chosen.matrix("cost_usd"), expected)
+
+
+def test_a_mask_of_the_wrong_length_is_refused() -> None:
+    with pytest.raises(DatasetError, match="context_mask"):
+        simulate(10).rounds().select(np.ones(9, dtype=bool))
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    rounds = simulate(10).rounds()
+    with pytest.raises(DatasetError, match="cost_usd: got 1 entries, expected 50"):
+        replace(rounds, cost_usd=np.zeros(1))
+
+
+@pytest.mark.parametrize("name", [*CONTEXT_COLUMNS, *ROW_COLUMNS])
+def test_the_snapshot_hash_depends_on_every_column(name: str) -> None:
+    rounds = replace(simulate(5).rounds(), embedding=np.zeros((5, 2), dtype=np.float32))
+    values = getattr(rounds, name).copy()
+    values.flat[0] = "other" if values.dtype == object else 7
+    assert replace(rounds, **{name: values}).snapshot_hash != rounds.snapshot_hash
+
+
+def test_the_snapshot_hash_does_not_depend_on_the_kind_of_nan() -> None:
+    rounds = simulate(5).rounds()
+    negative = np.full(rounds.n_rows, -np.nan)
+    positive = np.full(rounds.n_rows, np.nan)
+    first, second = (replace(rounds, tool_call_valid=values) for values in (negative, positive))
+    assert first.snapshot_hash == second.snapshot_hash
+
+
+# --- from the log ---
+
+
+def test_contexts_of_another_schema_or_encoder_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = [
+        decision("d1", **KNOWN),
+        decision("d2", **KNOWN | {"feature_schema": "old"}),
+        decision("d3", **KNOWN | {"encoder": "old"}),
+        decision("d4", **KNOWN),
+        decision("d5"),
+        decision("d6", **KNOWN),
+    ]
+    write_log(tmp_path, [*rows, *(outcome(f"d{i}") for i in (1, 2, 3, 5, 6)), outcome("lost")])
+    rounds = load(tmp_path)
+    assert rounds.decision_id.tolist() == ["d1", "d6"]
+    assert rounds.encoder == "e1"
+    assert rounds.skipped == {
+        "decision: features of another schema": 2,
+        "decision: embedding of another encoder": 1,
+        "decision: no outcome": 1,
+    }
+    assert load(tmp_path, encoder="old").decision_id.tolist() == ["d3"]
+    np.testing.assert_array_equal(rounds.features, [VALUES, VALUES])
+    np.testing.assert_array_equal(rounds.embedding, [VALUES, VALUES])
+
+
+def test_only_the_asked_tenant_is_read(tmp_path: Path) -> None:
+    rows = [decision(**KNOWN), outcome(), decision(tenant="b", **KNOWN), outcome(tenant="b")]
+    write_log(tmp_path, rows)
+    assert load(tmp_path, tenant="b").tenant.tolist() == ["b"]
+    assert load(tmp_path).tenant.tolist() == ["acme", "b"]
+
+
+def test_a_snapshot_in_time_ignores_what_came_later_corrections_included(tmp_path: Path) -> None:
+    write_log(tmp_path, [decision(ts_ms=10, **KNOWN), outcome(ts_ms=20, adequate=False)])
+    before = load(tmp_path, until_ms=100)
+    later = [outcome(ts_ms=200), decision("d2", ts_ms=200, **KNOWN), outcome("d2", ts_ms=201)]
+    write_log(tmp_path, later)
+    assert_equal(load(tmp_path, until_ms=100), before)
+    assert before.adequate.tolist() == [0.0]
+    assert load(tmp_path).adequate.tolist() == [1.0, 1.0]
+
+
+def test_live_decisions_are_grouped_by_session(tmp_path: Path) -> None:
+    row = decision(session="s9", step_type="title", **KNOWN)
+    write_log(tmp_path, [row, outcome(), decision("d2", session=None, **KNOWN), outcome("d2")])
+    rounds = load(tmp_path)
+    assert rounds.group.tolist() == ["s9", "d2"]
+    assert rounds.task.tolist() == ["title", "main"]
+    assert rounds.dataset.tolist() == ["log", "log"]
+
+
+def test_the_rule_decides_what_is_adequate(tmp_path: Path) -> None:
+    bad = outcome(adequate=None, reward=0.6, cost_usd=None, usage=None)
+    write_log(tmp_path, [decision(**KNOWN), bad, outcome(attempt=1, adequate=None, error="x")])
+    assert load(tmp_path).adequate.tolist() == [1.0, 0.0]
+    assert load(tmp_path, rule=AdequacyRule(min_reward=0.7)).adequate.tolist() == [0.0, 0.0]
+    assert load(tmp_path).reward.tolist() == [0.6, 0.0]
+    assert np.isnan(load(tmp_path).input_tokens[0])
+
+
+def test_fallback_attempts_have_no_propensity(tmp_path: Path) -> None:
+    write_log(tmp_path, [decision(**KNOWN), outcome(), outcome(attempt=1, model="large")])
+    np.testing.assert_array_equal(load(tmp_path).propensity, [0.5, np.nan])
+
+
+def test_an_empty_log_is_an_error_that_says_why(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="empty log"):
+        load(tmp_path)
+    write_log(tmp_path, [decision("d1"), outcome("d1")])
+    with pytest.raises(DatasetError, match="another schema"):
+        load(tmp_path)
+
+
+def test_the_hash_does_not_depend_on_files_workers_or_order(tmp_path: Path) -> None:
+    rows = [row for i in range(9) for row in (decision(f"d{i}", **KNOWN), outcome(f"d{i}"))]
+    write_log(tmp_path / "a", rows)
+    write_log(tmp_path / "b", rows[::-1], worker="w7", segments=4)
+    write_log(tmp_path / "b", rows[:3], worker="w1")
+    assert_equal(load(tmp_path / "a"), load(tmp_path / "b"))
+    compact(tmp_path / "b")
+    assert_equal(load(tmp_path / "a"), load(tmp_path / "b"))
+
+
+# --- from tables ---
+
+
+def test_tables_and_their_imported_log_give_the_same_rounds(tmp_path: Path) -> None:
+    simulate(40, seed=1).write_tables(tmp_path / "tables")
+    direct = rounds_from_tables(tmp_path / "tables", encoder=HashEncoder(), progress=False)
+    import_tables(tmp_path / "tables", tmp_path / "var", encoder=HashEncoder(), progress=False)
+    assert_equal(load_rounds(tmp_path / "var"), direct)
+    assert direct.feature_schema == features.SCHEMA.hash
+    assert direct.features.shape == (40, features.SCHEMA.n)
+    assert set(direct.propensity.tolist()) == {1.0}
+
+
+@requires_data
+@pytest.mark.parametrize("name", ["tau_bench", "swebench_verified_mini"])
+def test_real_tables_and_their_imported_log_give_the_same_rounds(tmp_path: Path, name: str) -> None:
+    direct = rounds_from_tables(DATA / name, encoder=HashEncoder(), progress=False)
+    import_tables(DATA / name, tmp_path, encoder=HashEncoder(), progress=False)
+    assert_equal(load_rounds(tmp_path), direct)
+    compact(tmp_path)
+    compact(tmp_path)
+    assert segment_paths(tmp_path / "log") == []
+    assert_equal(load_rounds(tmp_path), direct)
+
+
+def test_features_of_equal_requests_are_computed_once_and_equal(tmp_path: Path) -> None:
+    encoder = HashEncoder()
+    calls: list[str] = []
+
+    class Counting(HashEncoder):
+        def encode(self, text: str) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+            calls.append(text)
+            return encoder.encode(text)
+
+    requests = [{"request_id": f"r{i}", "prompt": "same" if i else "other"} for i in range(5)]
+    outcomes = [{"request_id": f"r{i}", "model": "m", "score": 1} for i in range(5)]
+    folder = write_tables(tmp_path, requests, outcomes)
+    rounds = rounds_from_tables(folder, encoder=Counting(), progress=False)
+    assert sorted(calls) == ["other", "same"]
+    assert rounds.n_contexts == 5
+    assert len(set(rounds.group.tolist())) == 2
+
+
+def test_groups_stay_together_in_time(tmp_path: Path) -> None:
+    requests = [{"request_id": f"r{i}", "prompt": str(i), "group": f"g{i % 7}"} for i in range(70)]
+    outcomes = [{"request_id": f"r{i}", "model": "m", "score": 1} for i in range(70)]
+    folder = write_tables(tmp_path, requests, outcomes)
+    rounds = rounds_from_tables(folder, encoder=HashEncoder(), progress=False)
+    by_time = rounds.group[np.argsort(rounds.ts_ms)]
+    changes = int((by_time[1:] != by_time[:-1]).sum())
+    assert changes == 6
+
+
+def test_unreadable_requests_are_counted_with_their_outcomes(tmp_path: Path) -> None:
+    requests = [
+        {"request_id": "bad", "messages": '["no message"]'},
+        {"request_id": "good", "messages": '[{"role":"user","content":"x"}]'},
+        {"request_id": "idle", "messages": '[{"role":"user","content":"y"}]'},
+    ]
+    outcomes = [{"request_id": key, "model": "m", "score": 1} for key in ("bad", "bad", "good")]
+    folder = write_tables(tmp_path, requests, outcomes)
+    rounds = rounds_from_tables(folder, encoder=HashEncoder(), progress=False)
+    assert rounds.n_rows == 1
+    assert rounds.skipped["outcome: its request is unreadable"] == 2
+    assert rounds.skipped["request: no outcome"] == 1
+    assert any(reason.startswith("request: unreadable: messages[0]") for reason in rounds.skipped)
+
+
+def test_an_encoder_with_the_wrong_dimension_is_refused(tmp_path: Path) -> None:
+    class Wrong(HashEncoder):
+        dimension = 99
+
+    folder = write_tables(
+        tmp_path,
+        [{"request_id": "r", "prompt": "x"}],
+        [{"request_id": "r", "model": "m", "score": 1}],
+    )
+    with pytest.raises(DatasetError, match="encoder"):
+        rounds_from_tables(folder, encoder=Wrong(), progress=False)
