@@ -24,23 +24,29 @@ class TrainingParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     encoder: str = "wordllama"
     """Text encoder by name or path; larger ones cost training time, serving cost stays."""
-    embedding_dim: int = 64
+    embedding_dim: int = 128
     """Leading embedding dimensions that are kept; more see finer topics and overfit sooner."""
-    n_projection: int = 16
-    """Directions the embedding is projected on for the trees; more see more, overfit sooner."""
+    n_skills: int = 8
+    """Skills by which models are told apart; more tell finer, and need more rows a model."""
+    n_model_components: int = 4
+    """Components of the model descriptors that meet the context; more tell models apart finer."""
+    ridges: tuple[float, ...] = (500.0, 2000.0, 8000.0)
+    """Candidate penalties of the linear weights; held-out loss chooses, more take longer."""
+    own_ridge_factor: float = 2.0
+    """How much more a model's own weights are held back than those shared by all models."""
     n_estimators: int = 400
     """Trees; more fit closer and predict slower."""
     num_leaves: int = 31
     """Leaves a tree; more catch interactions and overfit sooner."""
     min_data_in_leaf: int = 20
     """Least rows in a leaf; more is smoother and misses rare cases."""
-    learning_rate: float = 0.05
+    learning_rate: float = 0.1
     """Step of each tree; less needs more trees."""
     n_folds: int = 5
     """Folds of cross-validation; more train on more data and take longer. 0: one per group."""
     n_inner_folds: int = 3
     """Folds inside the training part that choose the operating point; more take longer."""
-    calibration: Literal["isotonic", "beta", "sigmoid"] = "isotonic"
+    calibration: Literal["isotonic", "sigmoid"] = "isotonic"
     """Calibration map; isotonic fits any monotone shape and needs the most data."""
     seed: int = 0
     """Seed of every random choice in a run."""
@@ -73,7 +79,9 @@ class TrainingParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("embedding_dim", 0, 4096),
-    ("n_projection", 0, 4096),
+    ("n_skills", 0, 64),
+    ("n_model_components", 0, 64),
+    ("own_ridge_factor", 0.1, 1e9),
     ("n_estimators", 1, 100_000),
     ("num_leaves", 2, 131_072),
     ("min_data_in_leaf", 1, 1_000_000),

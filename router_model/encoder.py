@@ -1,0 +1,170 @@
+"""Text to a vector, by looking token vectors up in a static table.
+
+The table is int8 with one scale per dimension: a quarter of float32, and integer sums do not
+depend on the order of addition, so a text has one vector whatever the batch. Vectors come from a
+sentence-transformers model at training time (`StaticEncoder.from_sentence_transformer`); serving
+needs only numpy and the tokenizer.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+from tokenizers import Tokenizer
+
+from router_model.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+MAX_TOKENS = 256
+TABLE_FILE = "embedding.safetensors"
+TOKENIZER_FILE = "tokenizer.json"
+
+Vector = npt.NDArray[np.float32]
+
+
+class StaticEncoder:
+    """Mean of token vectors, scaled to unit length.
+
+    `table` is int8 of shape (vocabulary, dimension), `scale` float32 of shape (dimension,).
+    Vectors are rounded to float16, the precision in which the log keeps them, so that what
+    is trained on equals what is served.
+    """
+
+    def __init__(
+        self, table: npt.NDArray[np.int8], scale: Vector, tokenizer_json: str, *, name: str
+    ) -> None:
+        self.table = np.ascontiguousarray(table, dtype=np.int8)
+        self.scale = np.asarray(scale, dtype=np.float32)
+        self.name = name
+        self._tokenizer_json = tokenizer_json
+        self._tokenizer = Tokenizer.from_str(tokenizer_json)
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        if self._tokenizer.get_vocab_size() > self.table.shape[0]:
+            raise ArtifactError(
+                f"encoder: tokenizer has {self._tokenizer.get_vocab_size()} tokens, "
+                f"the table only {self.table.shape[0]} rows"
+            )
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return int(self.table.shape[1])
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits that change with the table or the tokenizer."""
+        digest = hashlib.sha256(self.table.tobytes())
+        digest.update(self.scale.tobytes())
+        digest.update(self._tokenizer_json.encode())
+        return digest.hexdigest()[:12]
+
+    def encode(self, text: str) -> Vector:
+        """Unit vector, float32 of shape (dimension,); zeros for a text without tokens."""
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids[:MAX_TOKENS]
+        if not ids:
+            return np.zeros(self.dimension, dtype=np.float32)
+        total = self.table[ids].sum(axis=0, dtype=np.int32)
+        vector = total.astype(np.float32) * self.scale
+        norm = np.float32(np.sqrt(np.sum(np.square(vector, dtype=np.float64))))
+        if norm == 0:
+            return np.zeros(self.dimension, dtype=np.float32)
+        return (vector / norm).astype(np.float16).astype(np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write the table and the tokenizer into an existing folder."""
+        tensors = {"table": self.table, "scale": self.scale}
+        (folder / TABLE_FILE).write_bytes(save(tensors, metadata={"name": self.name}))
+        (folder / TOKENIZER_FILE).write_text(self._tokenizer_json, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, *, name: str = "") -> Self:
+        """Read what `save` wrote; ArtifactError when a file is missing or unreadable."""
+        try:
+            tensors = load((folder / TABLE_FILE).read_bytes())
+            tokenizer_json = (folder / TOKENIZER_FILE).read_text(encoding="utf-8")
+            return cls(tensors["table"], tensors["scale"], tokenizer_json, name=name)
+        except (OSError, KeyError, SafetensorError) as error:
+            raise ArtifactError(f"encoder: {folder} can't be read: {error}") from error
+
+    @classmethod
+    def from_table(
+        cls, vectors: npt.NDArray[np.floating], tokenizer_json: str, *, name: str, dimension: int
+    ) -> Self:
+        """Quantise float token vectors of shape (vocabulary, >= dimension) to int8.
+
+        The first `dimension` columns are kept: right for Matryoshka-trained tables and for
+        tables ordered by principal component.
+        """
+        kept = np.asarray(vectors[:, :dimension], dtype=np.float32)
+        scale = np.abs(kept).max(axis=0) / np.float32(127)
+        scale[scale == 0] = 1
+        table = np.rint(kept / scale).astype(np.int8)
+        return cls(table, scale, tokenizer_json, name=name)
+
+    @classmethod
+    def from_sentence_transformer(cls, name_or_path: str, *, dimension: int) -> Self:
+        """Token table of any sentence-transformers model, by name or folder.
+
+        "wordllama" takes the table in the package of that name; nothing is downloaded for it.
+        A model that starts with a StaticEmbedding module gives its own table. Any other model
+        embeds every token of its vocabulary by itself, which is then rotated to its principal
+        components (Model2Vec's distillation, github.com/MinishLab/model2vec).
+        """
+        if name_or_path == "wordllama":
+            model = _wordllama()
+        else:
+            from sentence_transformers import SentenceTransformer
+
+            model = SentenceTransformer(name_or_path, device="cpu")
+        vectors, tokenizer_json = _token_table(model)
+        return cls.from_table(vectors, tokenizer_json, name=name_or_path, dimension=dimension)
+
+
+def _wordllama() -> "SentenceTransformer":
+    """The weights of the wordllama package as a sentence-transformers model."""
+    import wordllama
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    folder = Path(wordllama.__file__).parent
+    weights = load((folder / "weights" / "l2_supercat_256.safetensors").read_bytes())
+    tokenizer = Tokenizer.from_file(
+        str(folder / "tokenizers" / "l2_supercat_tokenizer_config.json")
+    )
+    table = next(iter(weights.values())).astype(np.float32)
+    module = StaticEmbedding(tokenizer, embedding_weights=table)
+    return SentenceTransformer(modules=[module], device="cpu")
+
+
+def _token_table(model: "SentenceTransformer") -> tuple[Vector, str]:
+    """Float vectors of shape (vocabulary, any) and the tokenizer's JSON."""
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    first = model[0]
+    if isinstance(first, StaticEmbedding):
+        return first.embedding.weight.detach().numpy(), first.tokenizer.to_str()
+    tokenizer: Tokenizer = model.tokenizer.backend_tokenizer
+    tokens = [tokenizer.decode([index]) for index in range(tokenizer.get_vocab_size())]
+    vectors = model.encode(tokens, batch_size=1024, show_progress_bar=True)
+    return _principal(np.asarray(vectors, dtype=np.float32)), tokenizer.to_str()
+
+
+def _principal(vectors: Vector) -> Vector:
+    """Vectors rotated to principal components, frequent tokens weighted down.
+
+    Vocabularies are ordered by frequency, so a rank stands for a Zipf probability p, and the
+    weight is a / (a + p) with a = 1e-3 (smooth inverse frequency, Arora et al., ICLR 2017).
+    """
+    centred = vectors - vectors.mean(axis=0)
+    _, _, components = np.linalg.svd(centred, full_matrices=False)
+    probability = 1.0 / (np.arange(len(vectors)) + 10.0)
+    probability /= probability.sum()
+    weight = 1e-3 / (1e-3 + probability)
+    return (centred @ components.T * weight[:, None]).astype(np.float32)

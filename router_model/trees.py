@@ -1,0 +1,82 @@
+"""LightGBM trees that correct the linear score of a (context, model) pair."""
+
+import ctypes
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+
+from router_model.errors import ArtifactError
+
+Floats = NDArray[np.float64]
+_RAW_SCORE = 1
+_FLOAT64 = 1
+
+
+class Trees:
+    """A trained booster, scored in batch or row by row.
+
+    Single rows go through LightGBM's fast single-row call: for ten rows it takes a fifth of the
+    time of `Booster.predict` and gives the same numbers.
+    """
+
+    def __init__(self, model_text: str) -> None:
+        try:
+            self._booster = lightgbm.Booster(model_str=model_text)
+        except lightgbm.basic.LightGBMError as error:
+            raise ArtifactError(f"trees: LightGBM can't read the model: {error}") from error
+        self.text = model_text
+        self.n_columns: int = self._booster.num_feature()
+        self.n_trees: int = self._booster.num_trees()
+        self._fast = ctypes.c_void_p()
+        self._out = np.zeros(1, dtype=np.float64)
+        self._n_out = ctypes.c_int64()
+        lightgbm.basic._safe_call(
+            lightgbm.basic._LIB.LGBM_BoosterPredictForMatSingleRowFastInit(
+                self._booster._handle,
+                ctypes.c_int(_RAW_SCORE),
+                ctypes.c_int(0),
+                ctypes.c_int(-1),
+                ctypes.c_int(_FLOAT64),
+                ctypes.c_int32(self.n_columns),
+                lightgbm.basic._c_str("num_threads=1"),
+                ctypes.byref(self._fast),
+            )
+        )
+        self._score = lightgbm.basic._LIB.LGBM_BoosterPredictForMatSingleRowFast
+
+    def __del__(self) -> None:
+        if getattr(self, "_fast", None):
+            lightgbm.basic._LIB.LGBM_FastConfigFree(self._fast)
+
+    @classmethod
+    def load(cls, path: Path) -> "Trees":
+        """Read LightGBM's text format; ArtifactError when it can't be read."""
+        try:
+            return cls(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ArtifactError(f"trees: {path} can't be read: {error}") from error
+
+    def score(self, rows: Floats) -> Floats:
+        """Raw score of each row, one fast call a row; `rows` is C-contiguous float64."""
+        out = np.empty(len(rows), dtype=np.float64)
+        step = rows.strides[0]
+        start = rows.ctypes.data
+        target = out.ctypes.data
+        for index in range(len(rows)):
+            self._score(
+                self._fast,
+                ctypes.c_void_p(start + index * step),
+                ctypes.byref(self._n_out),
+                ctypes.cast(target + 8 * index, ctypes.POINTER(ctypes.c_double)),
+            )
+        return out
+
+    def score_batch(self, rows: Floats) -> Floats:
+        """Raw score of each row through `Booster.predict`."""
+        return np.asarray(self._booster.predict(rows, raw_score=True), dtype=np.float64)
+
+    def contributions(self, rows: Floats) -> Floats:
+        """Tree SHAP values (Lundberg et al., 2018), shape (n, n_columns + 1), bias last."""
+        return np.asarray(self._booster.predict(rows, pred_contrib=True), dtype=np.float64)
