@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -15,7 +16,7 @@ from router_data.importer import import_tables
 from router_data.logging_policy import LoggingPolicy, PolicyName
 from router_data.store import Store
 from router_data.summary import summarize, summary_lines
-from router_model.encoder import StaticEncoder
+from router_model.encoder import TABLE_FILE, StaticEncoder
 from router_model.errors import RouterError
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ State = Annotated[
 ]
 Progress = Annotated[bool, typer.Option("--progress/--no-progress", help="Show progress bars.")]
 DEFAULT_STATE = Path("var")
+STARTER = Path(str(files("router_model"))) / "starter"
 EXPORTS = {
     "decisions": "select * from decisions order by tenant, decision_id",
     "outcomes": "select * from outcomes order by tenant, decision_id, attempt",
@@ -44,15 +46,6 @@ def import_command(
     folder: Annotated[
         Path, typer.Argument(exists=True, file_okay=False, help="Folder with the two tables.")
     ],
-    encoder: Annotated[
-        Path,
-        typer.Option(
-            exists=True,
-            file_okay=False,
-            envvar="ROUTER_ARTIFACT",
-            help="Folder with the text encoder's files, such as an artifact.",
-        ),
-    ],
     state: State = DEFAULT_STATE,
     policy: Annotated[
         str, typer.Option(help="full, uniform, epsilon-greedy or biased: whose outcomes to log.")
@@ -63,20 +56,29 @@ def import_command(
         str | None, typer.Option(help="Column or metadata.KEY whose equal values stay together.")
     ] = None,
     tenant: Annotated[str, typer.Option(help="Tenant the rows are logged for.")] = "import",
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            envvar="ROUTER_ARTIFACT",
+            help="Folder with the text encoder; default the state's artifact, else the shipped one.",
+        ),
+    ] = None,
     progress: Progress = True,
 ) -> None:
     """Turn requests.parquet and outcomes.parquet of a folder into log rows.
 
     Importing the same folder again adds nothing. Whatever can't be used is counted and listed.
 
-    Example: router-data import ./bfcl --state ./var --encoder ./artifact --policy uniform
+    Example: router-data import ./bfcl --state ./var --policy epsilon-greedy --seed 1
     """
     with _reported():
         chosen = LoggingPolicy(cast(PolicyName, policy), epsilon=epsilon, seed=seed)
         report = import_tables(
             folder,
             state,
-            encoder=StaticEncoder.load(encoder),
+            encoder=_encoder(encoder, state),
             policy=chosen,
             group_by=group_by,
             tenant=tenant,
@@ -164,6 +166,14 @@ def export(
     with _reported(), Store(state) as store:
         n_rows = store.export(EXPORTS[what], (), out)
     typer.echo(f"{n_rows} rows written to {out}")
+
+
+def _encoder(folder: Path | None, state: Path) -> StaticEncoder:
+    """The encoder of the given folder, else of the artifact in use."""
+    if folder is not None:
+        return StaticEncoder.load(folder)
+    used = state / "artifact"
+    return StaticEncoder.load(used if (used / TABLE_FILE).is_file() else STARTER)
 
 
 @contextmanager

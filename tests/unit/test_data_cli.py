@@ -113,6 +113,15 @@ def test_problems_of_an_import_are_listed(tmp_path: Path, encoder: Path) -> None
     assert "2 x outcome: request_id is not in requests.parquet" in text
 
 
+def test_the_encoder_of_the_artifact_in_use_is_the_default(tmp_path: Path, encoder: Path) -> None:
+    simulate(3, n_models=2).write_tables(tmp_path / "tables")
+    (tmp_path / "var").mkdir()
+    encoder.rename(tmp_path / "var" / "artifact")
+    code, _ = run("import", tmp_path / "tables", "--state", tmp_path / "var", "--no-progress")
+    assert code == 0
+    assert load_rounds(tmp_path / "var").embedding.shape == (3, 4)
+
+
 def test_a_folder_without_tables_is_an_error(tmp_path: Path, encoder: Path) -> None:
     code, text = run("import", tmp_path, "--encoder", encoder)
     assert code == 1
