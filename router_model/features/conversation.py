@@ -86,6 +86,7 @@ class Conversation(Struct):
     first_user_tokens: float
     since_user: float
     last_result_tokens: float
+    response_schema_tokens: float
 
     @property
     def message_tokens(self) -> float:
@@ -96,13 +97,14 @@ class Conversation(Struct):
         """Estimated input of the whole call."""
         n_framed = len(request.messages) + len(self.calls) + 1
         attached = IMAGE_TOKENS * self.counts["image"] + FILE_TOKENS * self.counts["file"]
-        schema = len(request.response_schema) / 4
-        return sum(self.sums) + tool_tokens + attached + schema + MESSAGE_TOKENS * n_framed
+        own = sum(self.sums) + self.response_schema_tokens
+        return own + tool_tokens + attached + MESSAGE_TOKENS * n_framed
 
 
 def read_conversation(request: Request, *, user: UserText, first_text: str) -> Conversation:
     """One pass over all parts, and one token estimate for all their texts together."""
-    texts = [user.text, first_text, request.system]
+    response_schema = request.response_schema.decode("utf-8", "replace")
+    texts = [user.text, first_text, response_schema, request.system]
     slots = [_SYSTEM]
     counts = {"image": 0, "file": 0, "thinking": 0, "signed": 0}
     calls: list[tuple[int, Part]] = []
@@ -129,7 +131,7 @@ def read_conversation(request: Request, *, user: UserText, first_text: str) -> C
             n_until_user = len(slots)
     estimates = estimate_many(texts)
     sums = [0.0] * 6
-    for slot, tokens in zip(slots, estimates[2:], strict=True):
+    for slot, tokens in zip(slots, estimates[3:], strict=True):
         sums[slot] += tokens
     return Conversation(
         sums=sums,
@@ -138,8 +140,9 @@ def read_conversation(request: Request, *, user: UserText, first_text: str) -> C
         counts=counts,
         last_user_tokens=estimates[0],
         first_user_tokens=estimates[1],
-        since_user=sum(estimates[2 + n_until_user :]) if user.message >= 0 else 0.0,
-        last_result_tokens=_last_result(slots, estimates[2:]),
+        since_user=sum(estimates[3 + n_until_user :]) if user.message >= 0 else 0.0,
+        last_result_tokens=_last_result(slots, estimates[3:]),
+        response_schema_tokens=estimates[2],
     )
 
 

@@ -141,7 +141,7 @@ def _exit_code(seen: str) -> re.Match[str] | None:
 
 def _is_error(seen: str, kind: ToolKind, code: re.Match[str] | None) -> bool:
     shows_content = kind in ("read", "search", "web")
-    if code is not None and (not shows_content or code.start() < _CODE_AT_START):
+    if code is not None and (not shows_content or _opens_a_line(seen, code.start())):
         return int(code[1]) != 0
     first = seen.lstrip()[:200].partition("\n")[0]
     if _FIRST_LINE.match(first) or any(refusal in first for refusal in _REFUSALS):
@@ -149,6 +149,12 @@ def _is_error(seen: str, kind: ToolKind, code: re.Match[str] | None) -> bool:
     if kind in ("shell", "test", "edit") and any(sign in seen for sign in _LINE_SIGNS):
         return _ANY_LINE.search(seen) is not None
     return False
+
+
+def _opens_a_line(seen: str, start: int) -> bool:
+    """True for an exit code that the harness reports, not one that a file talks about."""
+    line = seen[:start].rpartition("\n")[2]
+    return start < _CODE_AT_START and line.strip(' \t{"<') in ("", "process", "command")
 
 
 def _is_empty(text: str, code: re.Match[str] | None) -> bool:

@@ -30,7 +30,8 @@ _SUBJECT = (
 _SUMMARIZE = r"(?:summari[sz]\w+|condens\w+|compact\w*|compress\w*|distil\w*)"
 # An order opens the text or follows a sentence end; politeness and "your task is to" may precede.
 _ORDER = (
-    r"(?:^\s*|[.!?]\s+|\n\s*)(?:please |now,? |briefly |\*+)*(?:your (?:\w+ )?(?:task|job|goal) is to |"
+    r"(?:^\s*|[.!?]\s+|\n\s*)(?:please |now,? |briefly |\*+)*"
+    r"(?:your (?:\w+ )?(?:task|job|goal) is to |"
     r"you (?:will|must|should|need to|are (?:going )?to|have been asked to|are tasked with) |"
     r"(?:i|we) (?:want|need) you to )?(?:please |now |\*?briefly\*? )*"
 )
@@ -123,7 +124,8 @@ _COMPACTION_ORDER = _any(
     rf"\b{_SUBJECT}\b",
     rf"{_ORDER}{_MAKE} {_FEW}(?:context|conversation|hand-?off|checkpoint) "
     rf"{_FEW}(?:summary|checkpoint)",
-    rf"{_ORDER}{_SUMMARIZE} (?:(?!in |from |for )\w+ ){{0,4}}(?:conversation|chat|session|discussion|dialog\w*)"
+    rf"{_ORDER}{_SUMMARIZE} (?:(?!in |from |for )\w+ ){{0,4}}"
+    r"(?:conversation|chat|session|discussion|dialog\w*)"
     rf"(?: so far| above| history| until now|\b[^.\n]{{0,60}}\b(?:continu\w+|resum\w+|hand))?",
     r"\bcontext checkpoint compaction\b",
     r"\brunning out of context\b[^\n]{0,160}\bsummary\b",
