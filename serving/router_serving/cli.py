@@ -22,8 +22,6 @@ from router_serving.reload import Loaded, load_current
 from router_serving.settings import Settings
 from router_serving.telemetry import MULTIPROCESS_VARIABLE, configure_logging
 
-# The log's writer thread gives the interpreter back within this time, instead of 5 ms.
-SWITCH_INTERVAL_S = 0.0005
 BACKLOG = 2048
 EPILOG = "Example: router-serve --port 8080 --state-dir ./var"
 
@@ -134,7 +132,6 @@ def welcome(settings: Settings, loaded: Loaded, *, port: int) -> str:
 
 def run(settings: Settings, loaded: Loaded, listener: socket.socket) -> int:
     """Serve until told to stop; returns the exit code."""
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     # uvicorn raises the signal again after its shutdown: by then there is nothing left to do.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
@@ -147,6 +144,8 @@ def run(settings: Settings, loaded: Loaded, listener: socket.socket) -> int:
         "server_header": False,
         "date_header": False,
         "timeout_graceful_shutdown": 20,
+        # Longer than gateways keep idle connections, or they write into one that is closing.
+        "timeout_keep_alive": 75,
     }
     if settings.workers == 1:
         server = uvicorn.Server(uvicorn.Config(Service(settings, loaded=loaded), **options))

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from router_model.errors import LogError
+from router_model.errors import InvalidRequestError, LogError
 from router_serving.errors import DecisionNotFoundError
 from router_serving.recent import RecentAnswers
 from router_serving.settings import Settings
@@ -46,6 +46,7 @@ SPEND = """
            bool_or(is_expected) as is_estimated
     from costs group by all order by cost_usd desc, "group"
 """
+_TENANTS = "select distinct tenant from decisions where decision_id = ?"
 _RECENT = """
     select decision_id, tenant, request_hash, model, snapshot, provider, fallbacks, excluded,
            candidates, propensity, policy, reason, versions
@@ -66,6 +67,8 @@ class History:
         self, decision_id: str, *, tenant: str | None, router: "Router"
     ) -> Mapping[str, Any]:
         """The decision with its outcomes and reasons; DecisionNotFoundError if there is none."""
+        if tenant is None:
+            tenant = await self._only_tenant(decision_id)
         row = await self._ask(lambda store: store.decision(decision_id, tenant=tenant))
         if row is None:
             raise DecisionNotFoundError(decision_id)
@@ -90,6 +93,15 @@ class History:
     def close(self) -> None:
         """Wait for the question under way, then stop."""
         self._thread.shutdown()
+
+    async def _only_tenant(self, decision_id: str) -> str:
+        rows = await self._ask(lambda store: store.query(_TENANTS, [decision_id]))
+        if not rows:
+            raise DecisionNotFoundError(decision_id)
+        if len(rows) > 1:
+            allowed = "a tenant: several have this decision_id"
+            raise InvalidRequestError("x-router-tenant", None, allowed)
+        return str(rows[0]["tenant"])
 
     async def _ask(self, question: Callable[["Store"], T]) -> T:
         with suppress(LogError):  # what is on disk can still be read

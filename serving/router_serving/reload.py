@@ -96,7 +96,7 @@ class ArtifactWatcher:
     """Looks at the artifact folder in turn, or when told, and swaps what has changed.
 
     What is broken is refused once, and looked at again only when a file of it changes. The router
-    before stays referenced as `previous`.
+    before is kept, so that a rollback to it loads nothing.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class ArtifactWatcher:
         self._counted = counted
         self._seen = seen
         self._asked = asyncio.Event()
-        self.previous: Router | None = None
+        self._previous: Router | None = None
         self.last_error: str | None = None
 
     def look_now(self) -> None:
@@ -140,21 +140,27 @@ class ArtifactWatcher:
         if found == self._seen:
             return
         self._seen = found
-        overlay = self._settings.catalog
         try:
-            await asyncio.to_thread(verify, folder)
-            await check_apart(folder, overlay=overlay)
-            router = await asyncio.to_thread(load, folder, overlay=overlay)
+            router = await self._sound(folder)
         except RouterError as error:
             self.last_error = str(error)
             self._counted("refused")
             _log.error("artifact.refused", folder=str(folder), code=error.code, error=str(error))
             return
         self.last_error = None
-        before = self.previous = self._current()
+        before = self._previous = self._current()
         self._swap(router)
         self._counted("swapped")
         _log.info("artifact.swapped", before=before.versions.artifact, now=router.versions.artifact)
+
+    async def _sound(self, folder: Path) -> Router:
+        overlay = self._settings.catalog
+        if self._previous is not None and overlay is None:
+            manifest = await asyncio.to_thread(verify, folder)
+            if manifest.version == self._previous.versions.artifact:
+                return self._previous
+        await check_apart(folder, overlay=overlay)
+        return await asyncio.to_thread(load, folder, overlay=overlay)
 
 
 def main(arguments: list[str]) -> int:

@@ -122,6 +122,15 @@ def test_an_unknown_decision_is_not_found(server: Server) -> None:
     assert server.http.get("/decisions/of-acme").status_code == 200
 
 
+def test_an_id_of_several_tenants_needs_the_tenant(server: Server) -> None:
+    for tenant in ("acme", "other"):
+        routed(server, "shared-id", tenant=tenant)
+    response = server.http.get("/decisions/shared-id")
+    assert (response.status_code, response.json()["field"]) == (422, "x-router-tenant")
+    found = server.http.get("/decisions/shared-id", headers={"x-router-tenant": "acme"})
+    assert found.status_code == 200
+
+
 def test_spend_counts_reported_and_expected_cost(server: Server) -> None:
     routed(server, "spend-1", user="spender")
     answer = routed(server, "spend-2", user="spender")

@@ -176,6 +176,22 @@ def test_a_broken_artifact_is_refused_and_the_service_goes_on(tmp_path: Path) ->
         assert server.http.get("/readyz").json()["reload"]["last_error"] is None
 
 
+def test_a_rollback_brings_the_artifact_before_back(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    first = copied_artifact(state / "artifact", note="first")
+    with serving(state, reload_poll_s="0.1") as server:
+
+        def version() -> str:
+            return str(server.http.get("/readyz").json()["versions"]["artifact"])
+
+        second = copied_artifact(state / "artifact", note="second")
+        wait_for(lambda: version() == second, seconds=60)
+        copied_artifact(state / "artifact", note="first")
+        wait_for(lambda: version() == first, seconds=60)
+        assert server.metric("router_reloads_total", result="swapped") == 2
+
+
 def test_the_shipped_starter_serves_a_fresh_state_folder(tmp_path: Path) -> None:
     with serving(tmp_path / "state") as server:
         assert server.process.stdout is not None
