@@ -45,7 +45,7 @@ class Calibration(Struct, frozen=True):
         inside = np.interp(raw, x, y)
         below = y[0] + (raw - x[0]) * (y[1] - y[0]) / (x[1] - x[0])
         above = y[-1] + (raw - x[-1]) * (y[-1] - y[-2]) / (x[-1] - x[-2])
-        return np.where(raw < x[0], below, np.where(raw > x[-1], above, inside))
+        return np.asarray(np.where(raw < x[0], below, np.where(raw > x[-1], above, inside)))
 
     def probability(self, raw: Floats) -> Floats:
         """Calibrated probability of each raw log-odds, same shape.

@@ -8,7 +8,7 @@ needs only numpy and the tokenizer.
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -75,11 +75,12 @@ class StaticEncoder:
         norm = np.float32(np.sqrt(np.sum(np.square(vector, dtype=np.float64))))
         if norm == 0:
             return np.zeros(self.dimension, dtype=np.float32)
-        return (vector / norm).astype(np.float16).astype(np.float32)
+        unit: Vector = (vector / norm).astype(np.float16).astype(np.float32)
+        return unit
 
     def save(self, folder: Path) -> None:
         """Write the table and the tokenizer into an existing folder."""
-        tensors = {"table": self.table, "scale": self.scale}
+        tensors: dict[str, npt.NDArray[Any]] = {"table": self.table, "scale": self.scale}
         (folder / TABLE_FILE).write_bytes(save(tensors, metadata={"name": self.name}))
         (folder / TOKENIZER_FILE).write_text(self._tokenizer_json, encoding="utf-8")
 
@@ -167,4 +168,4 @@ def _principal(vectors: Vector) -> Vector:
     probability = 1.0 / (np.arange(len(vectors)) + 10.0)
     probability /= probability.sum()
     weight = 1e-3 / (1e-3 + probability)
-    return (centred @ components.T * weight[:, None]).astype(np.float32)
+    return np.asarray(centred @ components.T * weight[:, None], dtype=np.float32)

@@ -76,16 +76,17 @@ class ModelSpace(Struct, frozen=True):
 
 
 class LinearHead(Struct, frozen=True):
-    """Weights of one target: `shared` (p, k), `own` (p, n_seen), `beta` (k,), `offset` (n_seen,)."""
+    """Weights of one target.
+
+    `shared` (p, k), `own` (p, n_seen), `beta` (k,), `offset` (n_seen,).
+    """
 
     shared: Floats
     own: Floats
     beta: Floats
     offset: Floats
 
-    def coefficients(
-        self, loadings: Floats, place: NDArray[np.int64]
-    ) -> tuple[Floats, Floats]:
+    def coefficients(self, loadings: Floats, place: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """(coef (p, n_models), intercept (n_models,)) for models with these loadings.
 
         `place` holds each model's column in `own`, or -1.

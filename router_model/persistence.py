@@ -1,9 +1,11 @@
 """A predictor as plain files: JSON for names and scalars, safetensors for arrays."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -41,7 +43,10 @@ class _Scalars(Struct, frozen=True, kw_only=True):
 def save_predictor(predictor: JointPredictor, folder: Path) -> None:
     """Write a predictor's files into an existing folder."""
     space = predictor.space
-    arrays = {"scaler.mean": predictor.scaler.mean, "scaler.scale": predictor.scaler.scale}
+    arrays: dict[str, NDArray[Any]] = {
+        "scaler.mean": predictor.scaler.mean,
+        "scaler.scale": predictor.scaler.scale,
+    }
     arrays |= {f"space.{name}": getattr(space, name) for name in _SPACE_ARRAYS}
     heads = {ADEQUACY: predictor.adequacy}
     heads |= {target: log.head for target, log in predictor.log_heads.items()}

@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from router_model.types import Candidate
 
-THRESHOLD_MET = "cheapest_adequate"
-NEAR_BEST = "cheapest_near_best"
-BEST_AVAILABLE = "none_adequate_highest_p"
+LEAST_TOTAL_COST = "least_total_cost"
+CHEAPEST_ADEQUATE = "cheapest_adequate"
+HIGHEST_P = "none_adequate_highest_p"
 
 
 class Choice(Struct, frozen=True):
@@ -24,20 +24,24 @@ class Choice(Struct, frozen=True):
 class CheapestAdequate(Struct, frozen=True, kw_only=True):
     """The least expected cost among the models that are adequate.
 
-    A model is adequate when p >= `min_adequacy`, or when it gives away at most `max_regret` of
-    the highest p on offer: where no model is likely to succeed, paying the most for nearly the
-    same chance is waste. With `max_regret` 0 only the threshold counts, and if no model reaches
-    it the highest p is taken. Side calls (titles, summaries, ...) allow `side_call_regret`.
+    A model is adequate when p >= `min_adequacy`. Among those the least total cost is taken,
 
-    `exploration` is the probability, shared evenly, of the next cheapest adequate models (at
-    most `n_explored`); 0 makes the choice certain.
+        total cost = expected cost + (1 - p) * failure cost,
+
+    where `failure_cost_usd` is what an inadequate answer costs the caller (a wasted step, a
+    retry, somebody's time), and `side_call_failure_cost_usd` the same for titles, summaries and
+    the like. If no model is adequate, the highest p is taken.
+
+    `exploration` is the probability, shared evenly, of the runners-up (at most `n_explored`)
+    whose total cost is below `near_tie` times the least; 0 makes the choice certain.
     """
 
-    min_adequacy: float = 0.95
-    max_regret: float = 0.03
-    side_call_regret: float = 0.3
+    min_adequacy: float = 0.0
+    failure_cost_usd: float = 0.05
+    side_call_failure_cost_usd: float = 0.001
     exploration: float = 0.0
     n_explored: int = 2
+    near_tie: float = 1.5
 
     @property
     def name(self) -> str:
@@ -47,14 +51,8 @@ class CheapestAdequate(Struct, frozen=True, kw_only=True):
     @property
     def version(self) -> str:
         """Name and settings, short: equal versions decide equally."""
-        settings = (
-            self.min_adequacy,
-            self.max_regret,
-            self.side_call_regret,
-            self.exploration,
-            self.n_explored,
-        )
-        return f"{self.name}-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}"
+        settings = repr(structs.astuple(self)).encode()
+        return f"{self.name}-{hashlib.sha256(settings).hexdigest()[:8]}"
 
     def choose(
         self,
@@ -65,43 +63,49 @@ class CheapestAdequate(Struct, frozen=True, kw_only=True):
     ) -> Choice:
         """The choice among admissible candidates, at least one.
 
-        A `min_adequacy` of the request's own is taken literally: it sets the threshold and
-        turns `max_regret` off. Ties in cost go to the higher p, then to the name, so that the
+        A `min_adequacy` of the request's own is taken literally: it replaces the threshold, and
+        the failure cost is left out. Ties go to the higher p, then to the name, so that the
         order of candidates never matters.
 
         >>> cheap = Candidate(model="a", p_adequate=0.8, expected_cost=0.001, input_tokens=1,
         ...                   cached_tokens=0, output_tokens=1, tool_call_latency_ms=1)
         >>> dear = Candidate(model="b", p_adequate=0.9, expected_cost=0.01, input_tokens=1,
         ...                  cached_tokens=0, output_tokens=1, tool_call_latency_ms=1)
-        >>> policy = CheapestAdequate()
-        >>> policy.choose([cheap, dear], min_adequacy=0.7).ranked[0].model
-        'a'
-        >>> policy.choose([cheap, dear], min_adequacy=0.85).ranked[0].model
-        'b'
+        >>> [CheapestAdequate().choose([cheap, dear], min_adequacy=tau).ranked[0].model
+        ...  for tau in (0.7, 0.85, 0.95)]
+        ['a', 'b', 'b']
         """
-        best = max(candidate.p_adequate for candidate in candidates)
-        regret = 0.0
-        if min_adequacy is None:
-            regret = self.side_call_regret if is_side_call else self.max_regret
+        failure = self.side_call_failure_cost_usd if is_side_call else self.failure_cost_usd
+        if min_adequacy is not None:
+            failure = 0.0
         threshold = self.min_adequacy if min_adequacy is None else min_adequacy
-        floor = min(threshold, best - regret)
-        adequate = sorted((c for c in candidates if c.p_adequate >= floor), key=_by_cost)
-        others = sorted((c for c in candidates if c.p_adequate < floor), key=_by_p)
+
+        def total(candidate: Candidate) -> float:
+            return candidate.expected_cost + (1.0 - candidate.p_adequate) * failure
+
+        adequate = sorted(
+            (c for c in candidates if c.p_adequate >= threshold),
+            key=lambda c: (total(c), -c.p_adequate, c.model),
+        )
+        others = sorted(
+            (c for c in candidates if c.p_adequate < threshold),
+            key=lambda c: (-c.p_adequate, c.expected_cost, c.model),
+        )
+        limit = self.near_tie * total(adequate[0]) if adequate else 0.0
+        ties = [c for c in adequate[1 : 1 + self.n_explored] if total(c) <= limit]
         return Choice(
             ranked=(*adequate, *others),
-            distribution=self._distribution(adequate, others),
-            reason=_reason(adequate[0], threshold=threshold, regret=regret),
+            distribution=self._distribution((*adequate, *others), ties),
+            reason=_reason(bool(adequate), threshold),
         )
 
     def _distribution(
-        self, adequate: Sequence[Candidate], others: Sequence[Candidate]
+        self, ranked: Sequence[Candidate], ties: Sequence[Candidate]
     ) -> dict[str, float]:
-        explored = adequate[1 : 1 + self.n_explored]
-        share = self.exploration / len(explored) if explored else 0.0
-        distribution = {candidate.model: 0.0 for candidate in (*adequate, *others)}
-        for candidate in explored:
-            distribution[candidate.model] = share
-        distribution[adequate[0].model] = 1.0 - share * len(explored)
+        share = self.exploration / len(ties) if ties else 0.0
+        distribution = {candidate.model: 0.0 for candidate in ranked}
+        distribution |= {candidate.model: share for candidate in ties}
+        distribution[ranked[0].model] = 1.0 - share * len(ties)
         return distribution
 
 
@@ -118,15 +122,7 @@ def draw(distribution: dict[str, float], *, decision_id: str) -> str:
     return models[int(np.searchsorted(weights, point, side="right"))]
 
 
-def _reason(chosen: Candidate, *, threshold: float, regret: float) -> str:
-    if chosen.p_adequate >= threshold:
-        return THRESHOLD_MET
-    return NEAR_BEST if regret > 0 else BEST_AVAILABLE
-
-
-def _by_cost(candidate: Candidate) -> tuple[float, float, str]:
-    return (candidate.expected_cost, -candidate.p_adequate, candidate.model)
-
-
-def _by_p(candidate: Candidate) -> tuple[float, float, str]:
-    return (-candidate.p_adequate, candidate.expected_cost, candidate.model)
+def _reason(is_any_adequate: bool, threshold: float) -> str:
+    if not is_any_adequate:
+        return HIGHEST_P
+    return CHEAPEST_ADEQUATE if threshold > 0 else LEAST_TOTAL_COST

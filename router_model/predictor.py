@@ -127,6 +127,10 @@ class BoundPredictor:
         rows[:, :, cut + shared.shape[1] + 1 :] = self._model_columns
         return rows.reshape(n * m, -1)
 
+    def tree_inputs(self, features: Vectors, embedding: Vectors) -> Floats:
+        """Inputs of the trees for one context, one row a model."""
+        return self.tree_rows(features[None, :], *self._linear(features[None], embedding[None]))
+
     @property
     def n_model_columns(self) -> int:
         """Columns of the trees that describe the model."""
@@ -154,7 +158,7 @@ class BoundPredictor:
             return np.full((z.shape[0], len(self.names)), np.nan)
         coef, intercept, log_smearing = self._logs[target]
         log_value = z @ coef + intercept + log_smearing
-        return np.exp(np.clip(log_value, -_MAX_LOG, _MAX_LOG))
+        return np.asarray(np.exp(np.clip(log_value, -_MAX_LOG, _MAX_LOG)))
 
 
 def tree_width(n_features: int, n_shared: int, bound: BoundPredictor) -> int:

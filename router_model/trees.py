@@ -2,14 +2,18 @@
 
 import ctypes
 from pathlib import Path
+from typing import Any
 
 import lightgbm
+import lightgbm.basic as lightgbm_c
 import numpy as np
 from numpy.typing import NDArray
 
 from router_model.errors import ArtifactError
 
 Floats = NDArray[np.float64]
+# The C API has no public name in the Python package.
+_LIB: Any = lightgbm_c.__dict__["_LIB"]
 _RAW_SCORE = 1
 _FLOAT64 = 1
 
@@ -24,7 +28,7 @@ class Trees:
     def __init__(self, model_text: str) -> None:
         try:
             self._booster = lightgbm.Booster(model_str=model_text)
-        except lightgbm.basic.LightGBMError as error:
+        except lightgbm_c.LightGBMError as error:
             raise ArtifactError(f"trees: LightGBM can't read the model: {error}") from error
         self.text = model_text
         self.n_columns: int = self._booster.num_feature()
@@ -32,23 +36,23 @@ class Trees:
         self._fast = ctypes.c_void_p()
         self._out = np.zeros(1, dtype=np.float64)
         self._n_out = ctypes.c_int64()
-        lightgbm.basic._safe_call(
-            lightgbm.basic._LIB.LGBM_BoosterPredictForMatSingleRowFastInit(
+        lightgbm_c._safe_call(
+            _LIB.LGBM_BoosterPredictForMatSingleRowFastInit(
                 self._booster._handle,
                 ctypes.c_int(_RAW_SCORE),
                 ctypes.c_int(0),
                 ctypes.c_int(-1),
                 ctypes.c_int(_FLOAT64),
                 ctypes.c_int32(self.n_columns),
-                lightgbm.basic._c_str("num_threads=1"),
+                lightgbm_c._c_str("num_threads=1"),
                 ctypes.byref(self._fast),
             )
         )
-        self._score = lightgbm.basic._LIB.LGBM_BoosterPredictForMatSingleRowFast
+        self._score = _LIB.LGBM_BoosterPredictForMatSingleRowFast
 
     def __del__(self) -> None:
         if getattr(self, "_fast", None):
-            lightgbm.basic._LIB.LGBM_FastConfigFree(self._fast)
+            _LIB.LGBM_FastConfigFree(self._fast)
 
     @classmethod
     def load(cls, path: Path) -> "Trees":

@@ -1,0 +1,156 @@
+"""Why a logged decision came out as it did, and what would have changed it."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from router_model import features
+from router_model.catalog import Catalog
+from router_model.errors import LogError
+from router_model.policy import HIGHEST_P, CheapestAdequate
+from router_model.predictor import BoundPredictor
+from router_model.types import Candidate, Versions
+
+N_SHOWN = 6
+TEXT_GROUP = "text_meaning"
+OTHER_GROUP = "model_itself"
+Floats = NDArray[np.float64]
+
+
+def explain(
+    record: Mapping[str, Any],
+    *,
+    bound: BoundPredictor,
+    policy: CheapestAdequate,
+    versions: Versions,
+    catalog: Catalog,
+) -> dict[str, Any]:
+    """The record's own fields, contributions per candidate, and what would have changed it.
+
+    Contributions are log-odds of being adequate before calibration: the linear score's terms
+    plus the trees' SHAP values, text dimensions summed under "text_meaning" and everything
+    that belongs to the model alone under "model_itself".
+    """
+    candidates = [_candidate(entry) for entry in record.get("candidates") or ()]
+    logged = dict(record.get("versions") or {})
+    kept = {key: value for key, value in record.items() if key not in ("features", "embedding")}
+    current: dict[str, Any] = msgspec.to_builtins(versions)
+    return {
+        **kept,
+        "contributions": _contributions(record, bound, candidates),
+        "would_change": _alternatives(record, candidates, policy),
+        "prices": {
+            c.model: msgspec.to_builtins(catalog.models[c.model].price)
+            for c in candidates
+            if c.model in catalog.models
+        },
+        "explained_with": current,
+        "is_same_version": logged == current,
+    }
+
+
+def _candidate(entry: Mapping[str, Any]) -> Candidate:
+    known = {name: entry[name] for name in Candidate.__struct_fields__ if name in entry}
+    latency = known.get("tool_call_latency_ms")
+    known["tool_call_latency_ms"] = float("nan") if latency is None else latency
+    try:
+        return msgspec.convert(known, Candidate, strict=False)
+    except msgspec.ValidationError as error:
+        raise LogError(f"candidates: can't be read from the log: {error}") from error
+
+
+def _contributions(
+    record: Mapping[str, Any], bound: BoundPredictor, candidates: Sequence[Candidate]
+) -> dict[str, list[dict[str, Any]]]:
+    """The largest contributions by model; empty where the log has another feature schema."""
+    if record.get("feature_schema") != features.SCHEMA.hash or not record.get("features"):
+        return {}
+    values = _vector(record["features"], "<f4")
+    embedding = _vector(record.get("embedding") or "", "<f2")
+    table = _table(bound, values, embedding)
+    names = (*features.SCHEMA.names, TEXT_GROUP, OTHER_GROUP)
+    shown = {}
+    for candidate in candidates:
+        if candidate.model in bound.names:
+            row = table[bound.names.index(candidate.model)]
+            shown[candidate.model] = _largest(names, row, values)
+    return shown
+
+
+def _table(
+    bound: BoundPredictor, values: NDArray[np.float32], embedding: NDArray[np.float32]
+) -> Floats:
+    """Log-odds (n_models, n_features + 2) by feature, text and the model itself."""
+    n = len(values)
+    linear = bound.linear_contributions(values, embedding)
+    table = np.column_stack([linear[:, :n], linear[:, n:].sum(axis=1), bound.intercept])
+    trees = bound.predictor.trees
+    if trees is not None:
+        shap = trees.contributions(bound.tree_inputs(values, embedding))
+        n_shared = bound.loadings.shape[1]
+        table[:, :n] += shap[:, :n]
+        table[:, n] += shap[:, n : n + n_shared + 1].sum(axis=1)
+        table[:, n + 1] += shap[:, n + n_shared + 1 :].sum(axis=1)
+    return table
+
+
+def _largest(
+    names: Sequence[str], row: Floats, values: NDArray[np.float32]
+) -> list[dict[str, Any]]:
+    order = np.argsort(-np.abs(row), kind="stable")[:N_SHOWN]
+    units = features.SCHEMA.units
+    return [
+        {
+            "feature": names[index],
+            "value": float(values[index]) if index < len(values) else None,
+            "unit": units[index] if index < len(units) else None,
+            "log_odds": round(float(row[index]), 4),
+        }
+        for index in order
+    ]
+
+
+def _alternatives(
+    record: Mapping[str, Any], candidates: Sequence[Candidate], policy: CheapestAdequate
+) -> list[dict[str, Any]]:
+    """For each model that was not chosen, what would have made it the choice."""
+    chosen = next((c for c in candidates if c.model == record.get("model")), None)
+    if chosen is None:
+        return []
+    excluded = [
+        {"model": model, "if": f"it were not excluded ({reason})"}
+        for model, reason in (record.get("excluded") or {}).items()
+    ]
+    others = [c for c in candidates if c is not chosen]
+    shown = sorted(others, key=lambda c: c.expected_cost)
+    return [{"model": c.model, "if": _condition(c, chosen, record, policy)} for c in shown] + (
+        excluded
+    )
+
+
+def _condition(
+    other: Candidate, chosen: Candidate, record: Mapping[str, Any], policy: CheapestAdequate
+) -> str:
+    gain = other.p_adequate - chosen.p_adequate
+    extra = other.expected_cost - chosen.expected_cost
+    if record.get("reason") == HIGHEST_P:
+        return f"min_adequacy were at most {other.p_adequate:.3f}, its p, and no cheaper one met it"
+    if gain > 0 and extra > 0:
+        return (
+            f"min_adequacy were above {chosen.p_adequate:.3f}, or an inadequate answer cost more "
+            f"than ${extra / gain:.4f}"
+        )
+    if gain <= 0 and extra >= 0:
+        return f"it cost ${extra:.6f} less, or its p were higher by more than {-gain:.3f}"
+    if gain < 0:
+        return f"an inadequate answer cost less than ${extra / gain:.4f}, or its p met min_adequacy"
+    failure = policy.failure_cost_usd
+    return f"exploration had not drawn {chosen.model} (failure cost ${failure:.4f})"
+
+
+def _vector(text: str, kind: str) -> NDArray[np.float32]:
+    return np.frombuffer(base64.b64decode(text), dtype=kind).astype(np.float32)

@@ -1,0 +1,225 @@
+"""The decision: which model is the cheapest adequate one for a request.
+
+context -> predict -> price -> constrain -> decide
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from router_model import artifact, explanation, features
+from router_model.artifact import Manifest
+from router_model.catalog import Catalog, load_catalog
+from router_model.constraints import admissible, needs_of
+from router_model.descriptors import describe
+from router_model.encoder import StaticEncoder
+from router_model.errors import ArtifactError, NoAdmissibleModelError
+from router_model.features import Context
+from router_model.persistence import load_predictor
+from router_model.policy import CheapestAdequate, draw
+from router_model.predictor import BoundPredictor, JointPredictor, Prediction
+from router_model.pricing import expected_cost
+from router_model.types import (
+    Caller,
+    Candidate,
+    Decision,
+    Expected,
+    ModelCard,
+    PolicyOverrides,
+    Request,
+    Versions,
+)
+
+CATALOG_FILE = "catalog.toml"
+Vector = NDArray[np.float32]
+_NO_TOKENS: Mapping[str, int] = {}
+# Without any observed output: what a step of a coding agent writes, about.
+_DEFAULT_OUTPUT_TOKENS = 600.0
+
+
+class Router:
+    """Everything a decision needs, immutable: a reload replaces the whole object."""
+
+    def __init__(
+        self,
+        *,
+        predictor: JointPredictor,
+        encoder: StaticEncoder,
+        catalog: Catalog,
+        policy: CheapestAdequate,
+        manifest: Manifest,
+    ) -> None:
+        self.predictor = predictor
+        self.encoder = encoder
+        self.catalog = catalog
+        self.policy = policy
+        self.manifest = manifest
+        self.versions = Versions(
+            artifact=manifest.version, catalog=catalog.version, policy=policy.version
+        )
+        self._cards: tuple[ModelCard, ...] = tuple(catalog.models.values())
+        self.bound: BoundPredictor = predictor.bind(
+            [card.id for card in self._cards],
+            np.stack([describe(card) for card in self._cards]),
+        )
+
+    @classmethod
+    def load(cls, path: Path, *, catalog: Catalog | None = None) -> Self:
+        """The router in an artifact folder, every file's hash checked first.
+
+        `catalog` replaces the artifact's own. Raises ArtifactError where the folder is
+        incomplete, altered, or made for another feature schema.
+        """
+        manifest = artifact.verify(path)
+        if manifest.feature_schema != features.SCHEMA.hash:
+            raise ArtifactError(
+                f"{path}: trained for feature schema {manifest.feature_schema[:12]}, this version "
+                f"computes {features.SCHEMA.hash[:12]}; retrain, or install the matching version"
+            )
+        encoder = StaticEncoder.load(path)
+        if encoder.hash != manifest.encoder:
+            raise ArtifactError(
+                f"{path}: trained with encoder {manifest.encoder}, holds {encoder.hash}"
+            )
+        return cls(
+            predictor=load_predictor(path),
+            encoder=encoder,
+            catalog=catalog or load_catalog(path / CATALOG_FILE),
+            policy=_policy(manifest, path),
+            manifest=manifest,
+        )
+
+    def context(self, request: Request) -> Context:
+        """What is known about a request before a model is chosen."""
+        return features.extract(request)
+
+    def embed(self, context: Context) -> Vector:
+        """The text vector of a context, float32 of shape (encoder.dimension,)."""
+        return self.encoder.encode(context.text)
+
+    def decide(
+        self,
+        request: Request,
+        *,
+        caller: Caller,
+        overrides: PolicyOverrides,
+        decision_id: str,
+        cached_tokens: Mapping[str, int] = _NO_TOKENS,
+        context: Context | None = None,
+        embedding: Vector | None = None,
+    ) -> Decision:
+        """The decision for a request; the same decision_id gives the same one.
+
+        `cached_tokens` says how much of the prefix each model is expected to have warm.
+        Raises NoAdmissibleModelError with the reason for every model.
+        """
+        context = self.context(request) if context is None else context
+        embedding = self.embed(context) if embedding is None else embedding
+        prediction = self.bound.predict(context.values, embedding)
+        candidates = self._price(request, context, prediction, cached_tokens)
+        cards, excluded = admissible(
+            self._cards,
+            needs=needs_of(request, input_tokens=context.input_tokens),
+            overrides=overrides,
+            candidates=candidates,
+        )
+        if not cards:
+            raise NoAdmissibleModelError(excluded)
+        choice = self.policy.choose(
+            [candidates[card.id] for card in cards],
+            min_adequacy=overrides.min_adequacy,
+            is_side_call=context.step_type.is_side_call,
+        )
+        model = draw(choice.distribution, decision_id=decision_id)
+        card, chosen = self.catalog.models[model], candidates[model]
+        return Decision(
+            decision_id=decision_id,
+            model=model,
+            snapshot=card.snapshot,
+            provider=card.provider,
+            fallbacks=tuple(c.model for c in choice.ranked if c.model != model),
+            expected=_expected(chosen),
+            propensity=choice.distribution[model],
+            policy=self.policy.name,
+            reason=choice.reason,
+            excluded=excluded,
+            versions=self.versions,
+            distribution=choice.distribution,
+            candidates=choice.ranked,
+            step_type=context.step_type,
+        )
+
+    def explain(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Why a logged decision came out as it did; `record` is its row in the log.
+
+        Contributions are recomputed from the logged features with this router; where its
+        versions differ from the logged ones, the answer says so.
+        """
+        return explanation.explain(
+            record,
+            bound=self.bound,
+            policy=self.policy,
+            versions=self.versions,
+            catalog=self.catalog,
+        )
+
+    def _price(
+        self,
+        request: Request,
+        context: Context,
+        prediction: Prediction,
+        cached_tokens: Mapping[str, int],
+    ) -> dict[str, Candidate]:
+        candidates = {}
+        for card, p, output, latency in zip(
+            self._cards,
+            prediction.p_adequate.tolist(),
+            prediction.output_tokens.tolist(),
+            prediction.tool_call_latency_ms.tolist(),
+            strict=True,
+        ):
+            output = _DEFAULT_OUTPUT_TOKENS if output != output else output
+            output = min(
+                output, float(min(request.max_output_tokens or 10**9, card.max_output_tokens))
+            )
+            cached = min(cached_tokens.get(card.id, 0), context.input_tokens)
+            cost = 0.0
+            if card.price is not None:
+                cost = expected_cost(
+                    card.price,
+                    input_tokens=context.input_tokens,
+                    cached_tokens=cached,
+                    output_tokens=output,
+                )
+            candidates[card.id] = Candidate(
+                model=card.id,
+                p_adequate=p,
+                expected_cost=cost,
+                input_tokens=context.input_tokens,
+                cached_tokens=cached,
+                output_tokens=output,
+                tool_call_latency_ms=latency,
+            )
+        return candidates
+
+
+def _policy(manifest: Manifest, path: Path) -> CheapestAdequate:
+    try:
+        return msgspec.convert(manifest.policy, CheapestAdequate)
+    except msgspec.ValidationError as error:
+        raise ArtifactError(f"{path}: policy in the manifest: {error}") from error
+
+
+def _expected(candidate: Candidate) -> Expected:
+    return Expected(
+        p_adequate=candidate.p_adequate,
+        cost_usd=candidate.expected_cost,
+        input_tokens=candidate.input_tokens,
+        cached_tokens=candidate.cached_tokens,
+        output_tokens=round(candidate.output_tokens),
+        tool_call_latency_ms=candidate.tool_call_latency_ms,
+    )
