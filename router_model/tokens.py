@@ -157,10 +157,9 @@ def _append_slices(text: str, slices: list[str]) -> int:
     """Append evenly spaced slices, each with the one character before it; return how many."""
     n = min(_MIN_SLICES + len(text) // _CHARS_PER_EXTRA_SLICE, _MAX_SLICES)
     last = len(text) - SLICE_CHARS
+    starts = [last * i // (n - 1) for i in range(1, n)]
     slices.append("\n" + text[:SLICE_CHARS])
-    for i in range(1, n):
-        start = last * i // (n - 1)
-        slices.append(text[start - 1 : start + SLICE_CHARS])
+    slices += [text[start - 1 : start + SLICE_CHARS] for start in starts]
     return n
 
 

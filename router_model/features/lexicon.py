@@ -1,6 +1,6 @@
 """Groups of words that hint at what is asked for, counted in the user's text."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from router_model.features.schema import Feature
 
@@ -72,15 +72,15 @@ def _groups_of_words() -> dict[bytes, tuple[int, ...]]:
 _GROUPS_OF = _groups_of_words()
 
 
-def lexicon_counts(words: Iterable[bytes]) -> list[int]:
-    """How many of the words, repetitions included, belong to each group.
+def lexicon_counts(words: Mapping[bytes, int]) -> list[int]:
+    """How many of the words, given with their numbers, belong to each group.
 
-    >>> counts = lexicon_counts([b"fix", b"the", b"bug", b"and", b"test", b"and", b"commit"])
-    >>> [f.name for f, n in zip(LEXICON_FEATURES, counts) if n]
-    ['words_debug', 'words_fix', 'words_test', 'words_git', 'words_conjunction']
+    >>> counts = lexicon_counts({b"fix": 1, b"the": 3, b"bug": 1, b"and": 2, b"commit": 1})
+    >>> [(f.name, n) for f, n in zip(LEXICON_FEATURES, counts) if n]
+    [('words_debug', 1), ('words_fix', 1), ('words_git', 1), ('words_conjunction', 2)]
     """
     counts = [0] * len(_GROUPS)
-    for word in filter(_GROUPS_OF.__contains__, words):
+    for word in _GROUPS_OF.keys() & words.keys():  # in any order: the sums are of integers
         for group in _GROUPS_OF[word]:
-            counts[group] += 1
+            counts[group] += words[word]
     return counts

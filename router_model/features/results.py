@@ -86,12 +86,13 @@ _TRUNCATION_SIGNS = (
     "use offset",
 )
 _OUTPUT = re.compile(r"(?:\nOutput:\n|<output>|\"output\":\s*\")(.*)", re.DOTALL)
-_PASSED = re.compile(r"\b(\d{1,6}) (?:tests? )?(?:passed|passing|ok)\b|^OK\b|test result: ok", re.M)
-_FAILED = re.compile(
-    r"\b([1-9]\d{0,5}) (?:tests? )?(?:failed|failing|failures?|errors?)\b"
-    r"|^FAILED\b|\bfailures=[1-9]|\berrors=[1-9]|test result: FAILED|^FAIL\b",
-    re.M,
-)
+# Words of test runners' summaries, the number before them, and verdicts without a number.
+_PASSED = ("passed", "passing")
+_FAILED = ("failed", "failing", "failure", "error")
+_NUMBER_BEFORE = re.compile(r"(\d{1,6})(?: tests?)? $")
+_UNITTEST = re.compile(r"\b(?:failures|errors)=(\d{1,6})")
+_PASS_VERDICTS = ("\nOK", "test result: ok")
+_FAIL_VERDICTS = ("\nFAIL", "test result: FAILED")
 
 
 class ResultStatus(NamedTuple):
@@ -171,17 +172,26 @@ def count_tests(text: str) -> tuple[int, int]:
     >>> count_tests("==== 2 failed, 31 passed in 0.4s ====")
     (31, 2)
     """
-    tail = text[-1_200:]
-    has_passed = "pass" in tail or "ok" in tail or "OK" in tail
-    has_failed = "fail" in tail or "FAIL" in tail or "error" in tail
+    tail = "\n" + text[-1_200:]
+    failed = _count(_FAILED, tail)
+    if "s=" in tail:
+        failed = max(failed, *map(int, _UNITTEST.findall(tail)), 0)
+    passed = _count(_PASSED, tail)
     return (
-        _count(_PASSED, tail) if has_passed else 0,
-        _count(_FAILED, tail) if has_failed else 0,
+        passed or int(any(verdict in tail for verdict in _PASS_VERDICTS)),
+        failed or int(any(verdict in tail for verdict in _FAIL_VERDICTS)),
     )
 
 
-def _count(pattern: re.Pattern[str], text: str) -> int:
+def _count(words: tuple[str, ...], tail: str) -> int:
+    """The largest number that stands before one of the words."""
     best = 0
-    for match in pattern.finditer(text):
-        best = max(best, int(match[1]) if match.lastindex else 1)
+    for word in words:
+        start = tail.find(word)
+        for _ in range(_MAX_SIGNS):
+            if start < 0:
+                break
+            if match := _NUMBER_BEFORE.search(tail[max(0, start - 14) : start]):
+                best = max(best, int(match[1]))
+            start = tail.find(word, start + 1)
     return best

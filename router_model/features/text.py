@@ -5,6 +5,7 @@ counts in C, because this runs on every call.
 """
 
 import re
+from collections import Counter
 from typing import NamedTuple
 
 from router_model.features.lexicon import CONJUNCTION, LEXICON_FEATURES, lexicon_counts
@@ -95,10 +96,11 @@ def text_facts(text: str) -> TextFacts:
         return TextFacts((0.0,) * len(TEXT_FEATURES), (), 0)
     spaced = raw.translate(_WORDS)
     words = spaced.split()
-    distinct = tuple(dict.fromkeys(words))
+    counted = Counter(words)
+    distinct = tuple(counted)
     n_words = max(1, len(words))
     n_sentences = max(1, _n_sentences(raw))
-    lexicon = lexicon_counts(words)
+    lexicon = lexicon_counts(counted)
     on_lines = b"\n" + raw
     n_items = len(_LIST_ITEM.findall(on_lines))
     n_clauses = 1 + lexicon[CONJUNCTION] + n_items
