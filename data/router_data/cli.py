@@ -10,8 +10,8 @@ import typer
 
 from router_data import log as segments
 from router_data.catalog_cli import catalog_app
+from router_data.compact import GRACE_S, missing_files
 from router_data.compact import compact as compact_log
-from router_data.compact import missing_files
 from router_data.importer import import_tables
 from router_data.logging_policy import LoggingPolicy, PolicyName
 from router_data.store import Store
@@ -61,8 +61,7 @@ def import_command(
         typer.Option(
             exists=True,
             file_okay=False,
-            envvar="ROUTER_ARTIFACT",
-            help="Folder with the text encoder; default the state's artifact, else the shipped one.",
+            help="Artifact whose text encoder to use; default the state's, else the shipped one.",
         ),
     ] = None,
     progress: Progress = True,
@@ -93,7 +92,12 @@ def import_command(
 
 
 @app.command()
-def compact(state: State = DEFAULT_STATE) -> None:
+def compact(
+    state: State = DEFAULT_STATE,
+    grace_s: Annotated[
+        float, typer.Option(min=0.0, help="Seconds to keep folded segments for running queries.")
+    ] = GRACE_S,
+) -> None:
     """Fold finished segments into date-partitioned Parquet files.
 
     Safe while the service runs; segments that are still written are left for the next time.
@@ -101,7 +105,7 @@ def compact(state: State = DEFAULT_STATE) -> None:
     Example: router-data compact --state ./var
     """
     with _reported():
-        report = compact_log(state)
+        report = compact_log(state, grace_s=grace_s)
     typer.echo(
         f"{report.n_segments} segments folded: {report.n_rows} rows in {report.n_files} files; "
         f"{report.n_skipped} segments still written, {report.n_deleted} old files deleted"

@@ -4,7 +4,7 @@ Order of the steps, each of which may be the last one before a crash:
 
 1. write `parquet/kind=K/date=D/<ulid>.parquet` under a temporary name, fsync, rename;
 2. replace the manifest: from now on the new files are read and the segments are not;
-3. at the *next* compaction delete the segments and files that the manifest has retired, so
+3. in a later compaction, after a grace time, delete the folded segments and merged files, so
    that readers with an older list of files can finish.
 
 A crash before step 2 leaves unlisted files, which nobody reads and the next run deletes; no row
@@ -14,11 +14,13 @@ is lost, because the segments are still read. Rows that are in both are one row 
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from ulid import ULID
 
 from router_data import store
@@ -36,6 +38,8 @@ from router_model.errors import LogError
 PARQUET = "parquet"
 QUARANTINE = "quarantine"
 KINDS = ("decision", "outcome")
+# Longer than any query should take.
+GRACE_S = 60.0
 # Above this number the files of one day are merged into one.
 MAX_FILES_PER_DAY = 8
 
@@ -52,27 +56,28 @@ class CompactReport:
     n_deleted: int
 
 
-def compact(path: Path) -> CompactReport:
+def compact(path: Path, *, grace_s: float = GRACE_S) -> CompactReport:
     """Fold every finished segment of a log (or state) folder; only one process may do it.
 
-    Segments that a living writer holds are skipped.
+    Segments that a living writer holds are skipped. Files that were folded or merged at least
+    `grace_s` seconds ago are deleted; a query that takes longer may have to be repeated.
     """
     log = log_dir(path)
     if not log.is_dir():
         raise LogError(f"{log}: no such log folder")
     with _lock(log):
+        now_ms = time.time_ns() // 1_000_000
         manifest = read_manifest(log)
-        n_deleted = _delete_retired(log, manifest)
-        waiting = [path for path in segment_paths(log) if path.name not in manifest.folded]
+        current, n_deleted = _delete_old(log, manifest, before_ms=now_ms - int(grace_s * 1000))
+        waiting = [path for path in segment_paths(log) if path.name not in current.folded]
         ready = [path for path in waiting if not is_being_written(path)]
         sources, n_corrupt = _sources(log, ready)
-        added, replaced = _write_files(log, manifest, sources) if sources else ([], [])
-        replaced_paths = {file.path for file in replaced}
-        kept = [file for file in manifest.files if file.path not in replaced_paths]
-        new = Manifest(
-            files=(*kept, *added),
-            folded=tuple(path.name for path in ready),
-            retired=tuple(sorted(replaced_paths)),
+        added, replaced = _write_files(log, current, sources) if sources else ([], [])
+        new = msgspec.structs.replace(
+            current,
+            files=(*(file for file in current.files if file not in replaced), *added),
+            folded=current.folded | {path.name: now_ms for path in ready},
+            retired=current.retired | {file.path: now_ms for file in replaced},
         )
         if new != manifest:
             write_manifest(log, new)
@@ -113,20 +118,22 @@ def _scratch(log: Path) -> Path:
     return log / "compacting"
 
 
-def _delete_retired(log: Path, manifest: Manifest) -> int:
-    """Delete what the manifest of the last run has taken out of use, and leftovers of crashes."""
+def _delete_old(log: Path, manifest: Manifest, *, before_ms: int) -> tuple[Manifest, int]:
+    """Delete what was out of use before a time, and leftovers of crashes.
+
+    Returns the manifest without what was deleted.
+    """
     shutil.rmtree(_scratch(log), ignore_errors=True)
-    listed = {file.path for file in manifest.files}
-    leftovers = [
-        path
-        for path in (log / PARQUET).glob("kind=*/date=*/*")
-        if str(path.relative_to(log)) not in listed
-    ]
-    folded = [log / SEGMENTS / name for name in manifest.folded]
-    gone = [path for path in (*leftovers, *folded) if path.exists()]
+    folded = {name: since for name, since in manifest.folded.items() if since > before_ms}
+    retired = {name: since for name, since in manifest.retired.items() if since > before_ms}
+    known = {file.path for file in manifest.files} | retired.keys()
+    parquet = (log / PARQUET).glob("kind=*/date=*/*")
+    gone = [path for path in parquet if str(path.relative_to(log)) not in known]
+    gone += [log / SEGMENTS / name for name in manifest.folded.keys() - folded.keys()]
+    gone = [path for path in gone if path.exists()]
     for path in gone:
         path.unlink()
-    return len(gone)
+    return msgspec.structs.replace(manifest, folded=folded, retired=retired), len(gone)
 
 
 def _sources(log: Path, segments: list[Path]) -> tuple[list[Path], int]:

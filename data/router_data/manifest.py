@@ -23,14 +23,15 @@ class ParquetFile(msgspec.Struct, frozen=True, kw_only=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The list that decides what is read.
 
-    A Parquet file that is not listed is a leftover and ignored; a segment listed in `folded` is
-    not read any more; `retired` files are unlisted and will be deleted by the next compaction.
+    A Parquet file that is not listed is ignored. `folded` segments are not read any more and
+    `retired` Parquet files were merged into others; both map to the time since when (Unix
+    milliseconds), and are deleted by a later compaction.
     """
 
     version: int = 1
     files: tuple[ParquetFile, ...] = ()
-    folded: tuple[str, ...] = ()
-    retired: tuple[str, ...] = ()
+    folded: dict[str, int] = {}
+    retired: dict[str, int] = {}
 
 
 def read_manifest(log: Path) -> Manifest:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router_data.log import log_dir, segment_paths
-from router_data.manifest import read_manifest
+from router_data.manifest import Manifest, read_manifest
 from router_model.errors import DatasetError, LogError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ _SPEND = """
     where (? is null or tenant = ?) and (? is null or ts_ms >= ?)
     group by all order by cost_usd desc, "group"
 """
+_ATTEMPTS = 3
 _JSON_COLUMNS = ("excluded", "candidates", "signals")
 _DECISION = "select * from decisions where decision_id = ? and (? is null or tenant = ?) limit 2"
 _OUTCOMES = "select * from outcomes where decision_id = ? and tenant = ? order by attempt"
@@ -140,20 +141,18 @@ class Store:
         self.close()
 
     def _execute(self, sql: str, params: Sequence[object]) -> Connection:
-        # A compaction may delete a file between listing and reading; the second list is newer.
-        for attempt in (1, 2):
+        # Compactions may delete a listed file before it is read; the next list is newer.
+        for attempt in range(_ATTEMPTS):
             self._refresh()
             try:
                 return self._connection.execute(sql, list(params))
             except duckdb.IOException as error:
-                if attempt == 2:
+                if attempt == _ATTEMPTS - 1:
                     raise LogError(f"{self.log}: can't be read: {error}") from error
         raise AssertionError("unreachable")
 
     def _refresh(self) -> None:
-        manifest = read_manifest(self.log)
-        folded = set(manifest.folded)
-        segments = [str(path) for path in segment_paths(self.log) if path.name not in folded]
+        manifest, segments = self._listing()
         # The reader accepts no empty list.
         self._set("segments", segments or ["/dev/null"])
         for kind in ("decision", "outcome"):
@@ -161,6 +160,18 @@ class Store:
             if files:
                 self._set(f"{kind}_files", files)
                 self._connection.execute(_STORED.format(kind=kind))
+
+    def _listing(self) -> tuple[Manifest, list[str]]:
+        """The manifest and the segments outside of it, both of one moment."""
+        manifest = read_manifest(self.log)
+        while True:
+            folded = set(manifest.folded)
+            segments = [str(path) for path in segment_paths(self.log) if path.name not in folded]
+            # Two compactions since would have folded and deleted segments unseen.
+            latest = read_manifest(self.log)
+            if latest == manifest:
+                return manifest, segments
+            manifest = latest
 
     def _set(self, variable: str, paths: list[str]) -> None:
         self._connection.execute(f"set variable {variable} = ?", [paths])

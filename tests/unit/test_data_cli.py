@@ -139,7 +139,7 @@ def test_verify_fails_on_a_corrupt_line_and_names_it(state: Path) -> None:
     assert code == 1
     assert "quarantine" in text
     assert run("verify", "--state", state)[0] == 1, "until the damaged segment is deleted"
-    assert run("compact", "--state", state)[0] == 0
+    assert run("compact", "--state", state, "--grace-s", 0)[0] == 0
     assert run("verify", "--state", state)[0] == 0
 
 
