@@ -1,5 +1,7 @@
 """Guesses which client sent a request, from its system text and its tools."""
 
+from functools import lru_cache
+
 from router_model.types import Request
 
 _HEAD = 2_000
@@ -36,12 +38,16 @@ _BY_TOOLS = (
 
 def client_family(request: Request) -> str:
     """The client's name in lower case, or "" when nothing gives it away."""
-    head = request.system[:_HEAD]
-    for sign, family in _IN_SYSTEM:
-        if sign in head:
-            return family
+    if family := _family_of_system(request.system[:_HEAD]):
+        return family
     names = {tool.name for tool in request.tools[:64]}
     for tools, family in _BY_TOOLS:
         if tools <= names:
             return family
     return ""
+
+
+@lru_cache(maxsize=256)
+def _family_of_system(head: str) -> str:
+    """A client repeats its system prompt on every call, so the answer is kept."""
+    return next((family for sign, family in _IN_SYSTEM if sign in head), "")
