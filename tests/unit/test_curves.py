@@ -18,6 +18,7 @@ from router_training.curves import (
     choose_operating_point,
     cost_at_score,
     curve,
+    least_total_cost,
     sweep,
     thresholds_for,
 )
@@ -49,17 +50,25 @@ def test_sweeps_run_from_the_highest_p_to_the_cheapest() -> None:
     eps = sweep(P, COST, kind="epsilon")
     assert eps.choices[:, 0].tolist() == [2, 1]
     assert eps.choices[:, -1].tolist() == [0, 0]
-    tau = sweep(P, COST, kind="tau")
-    assert tau.choices[:, 0].tolist() == [0, 0]
-    assert tau.choices[:, -1].tolist() == [2, 1]
+    for kind in ("tau", "failure_cost"):
+        other = sweep(P, COST, kind=kind)
+        assert other.choices[:, 0].tolist() == [0, 0]
+        assert other.choices[:, -1].tolist() == [2, 1]
 
 
 def test_thresholds_rise_and_hold_both_ends() -> None:
     for kind in SWEEPS:
-        found = thresholds_for(P, kind=kind)
+        found = thresholds_for(P, COST, kind=kind)
         assert (np.diff(found) > 0).all()
         assert found[0] == 0.0
         assert found[-1] >= 1.0
+
+
+def test_a_failure_is_worth_avoiding_when_it_costs_more_than_the_dearer_model() -> None:
+    # from m0 to m2 on the first row: 8 more for .4 less risk, worth it above 20
+    assert least_total_cost(P, COST, failure_cost=1.0).tolist() == [0, 0]
+    assert least_total_cost(P, COST, failure_cost=30.0).tolist() == [1, 1]
+    assert least_total_cost(P, COST, failure_cost=1e9).tolist() == [2, 1]
 
 
 def test_a_curve_is_the_mean_of_what_was_chosen() -> None:

@@ -1,15 +1,17 @@
 """Artifact folders, as training writes them and the service reads them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from router_model import features
 from router_model.artifact import verify, write_manifest
-from router_model.encoder import StaticEncoder
-from router_model.errors import ArtifactError
+from router_model.encoder import TABLE_FILE, StaticEncoder
+from router_model.errors import ArtifactError, DatasetError
 from router_model.persistence import load_predictor, save_predictor
 from router_model.policy import CheapestAdequate
 from router_training.fit import FittedPredictor, fit_predictor
@@ -20,16 +22,51 @@ CATALOG = "catalog.toml"
 MODEL_CARD = "MODEL_CARD.md"
 
 
-def tools(params: TrainingParams) -> Tools[FittedPredictor]:
+def tools(params: TrainingParams, state: Path) -> Tools[FittedPredictor]:
     """How the real predictor is fitted, written and read."""
-    encoder = StaticEncoder.from_sentence_transformer(
-        params.encoder, dimension=params.embedding_dim
-    )
+    find = EncoderFinder(params, state)
 
     def write(predictor: FittedPredictor, folder: Path, about: Mapping[str, Any]) -> None:
+        encoder = find(about["lineage"]["encoder_hash"])
         write_artifact(predictor, folder, encoder=encoder, about=about)
 
-    return Tools(fit=fit_predictor, write=write, load=load_artifact, encoder_hash=encoder.hash)
+    return Tools(fit=fit_predictor, write=write, load=load_artifact, require_encoder=find)
+
+
+class EncoderFinder:
+    """Finds the encoder that a log was embedded with, by its hash.
+
+    Looks at the exported artifact, then at the shipped one, then at the encoder that the
+    parameters name.
+    """
+
+    def __init__(self, params: TrainingParams, state: Path) -> None:
+        self.params = params
+        self.folders = (state / "artifact", Path(str(files("router_model"))) / "starter")
+        self._known: dict[str, StaticEncoder] = {}
+
+    def __call__(self, encoder_hash: str) -> StaticEncoder:
+        """The encoder with this hash; DatasetError when none of the places has it."""
+        if encoder_hash not in self._known:
+            for encoder in self._candidates():
+                self._known[encoder.hash] = encoder
+                if encoder.hash == encoder_hash:
+                    break
+        if encoder_hash not in self._known:
+            raise DatasetError(
+                f"encoder: the log was embedded with {encoder_hash}, but {self.params.encoder!r} "
+                f"with {self.params.embedding_dim} dimensions and the artifacts at hand have "
+                f"{', '.join(self._known)}; import the data again or set encoder, embedding_dim"
+            )
+        return self._known[encoder_hash]
+
+    def _candidates(self) -> Iterator[StaticEncoder]:
+        for folder in self.folders:
+            if (folder / TABLE_FILE).is_file():
+                yield StaticEncoder.load(folder)
+        yield StaticEncoder.from_sentence_transformer(
+            self.params.encoder, dimension=self.params.embedding_dim
+        )
 
 
 def write_artifact(
@@ -52,11 +89,7 @@ def write_artifact(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         feature_schema=features.SCHEMA.hash,
         encoder=encoder.hash,
-        policy={
-            "min_adequacy": served.min_adequacy,
-            "max_regret": served.max_regret,
-            "side_call_regret": served.side_call_regret,
-        },
+        policy=msgspec.structs.asdict(served),
         metrics=metrics,
         lineage=lineage,
     )

@@ -62,7 +62,7 @@ def run(
                 state,
                 params=params,
                 registry=registry,
-                tools=tools(params),
+                tools=tools(params, state),
                 work=Path(work),
                 on_step=on_step,
             )

@@ -1,8 +1,9 @@
 """Cost-quality curves: what a policy yields as its one parameter is swept.
 
-The policy on a matrix is the served one without its per-request constraints: the cheapest model,
-by predicted cost, among those with p >= tau or p >= max p - epsilon. `tau` is swept at epsilon 0
-and `epsilon` at tau above 1, so at one end both choose the highest p, at the other the cheapest.
+Three sweeps, all by predicted cost. "failure_cost" is the served policy without its per-request
+constraints: the least expected cost + (1 - p) x what a failure costs, swept over that. "epsilon"
+takes the cheapest model with p >= max p - epsilon, "tau" the cheapest with p >= tau, and the
+highest p where there is none. At one end each chooses the highest p, at the other the cheapest.
 """
 
 from typing import Any, Literal
@@ -16,8 +17,8 @@ from router_training.envelope import upper_envelope
 from router_training.matrix import Floats, OutcomeMatrix, pick
 from router_training.metrics import aiq_score
 
-SweepKind = Literal["tau", "epsilon"]
-SWEEPS: tuple[SweepKind, ...] = ("epsilon", "tau")
+SweepKind = Literal["failure_cost", "epsilon", "tau"]
+SWEEPS: tuple[SweepKind, ...] = ("failure_cost", "epsilon", "tau")
 Goal = Literal["best_quality", "above_hull"]
 GOALS: tuple[Goal, ...] = ("best_quality", "above_hull")
 _ABOVE_ONE = 2.0
@@ -28,16 +29,6 @@ class Policy(Struct, frozen=True, kw_only=True):
 
     kind: SweepKind
     threshold: float
-
-    @property
-    def tau(self) -> float:
-        """The least p that counts as adequate."""
-        return self.threshold if self.kind == "tau" else _ABOVE_ONE
-
-    @property
-    def epsilon(self) -> float:
-        """How far below the highest p still counts as adequate."""
-        return self.threshold if self.kind == "epsilon" else 0.0
 
 
 class Sweep(Struct, frozen=True, kw_only=True):
@@ -70,13 +61,37 @@ def choose(p: Floats, cost: Floats, *, tau: float, epsilon: float) -> NDArray[np
     return np.asarray(np.argmax(np.where(cheapest, p, -np.inf), axis=1))
 
 
+def least_total_cost(p: Floats, cost: Floats, *, failure_cost: float) -> NDArray[np.int64]:
+    """Column with the least cost + (1 - p) x failure_cost; the highest p in a tie.
+
+    >>> p, cost = np.array([[0.7, 0.9]]), np.array([[1.0, 5.0]])
+    >>> least_total_cost(p, cost, failure_cost=10), least_total_cost(p, cost, failure_cost=30)
+    (array([0]), array([1]))
+    """
+    total = cost + (1 - p) * failure_cost
+    least = total <= total.min(axis=1, keepdims=True)
+    return np.asarray(np.argmax(np.where(least, p, -np.inf), axis=1))
+
+
 def apply(policy: Policy, p: Floats, cost: Floats) -> NDArray[np.int64]:
     """Choices of a policy."""
-    return choose(p, cost, tau=policy.tau, epsilon=policy.epsilon)
+    if policy.kind == "failure_cost":
+        return least_total_cost(p, cost, failure_cost=policy.threshold)
+    if policy.kind == "tau":
+        return choose(p, cost, tau=policy.threshold, epsilon=0.0)
+    return choose(p, cost, tau=_ABOVE_ONE, epsilon=policy.threshold)
 
 
-def thresholds_for(p: Floats, *, kind: SweepKind, n_points: int = 51) -> Floats:
-    """Rising thresholds at quantiles of what the sweep compares, both ends included."""
+def thresholds_for(p: Floats, cost: Floats, *, kind: SweepKind, n_points: int = 51) -> Floats:
+    """Rising thresholds, both ends included.
+
+    Quantiles of what the sweep compares; for failure costs powers between a hundredth of and
+    100,000 times the mean cost, and one at which only p counts.
+    """
+    if kind == "failure_cost":
+        scale = float(cost.mean()) or 1.0
+        powers = np.logspace(-2, 5, max(n_points - 2, 1))
+        return scale * np.concatenate(([0.0], powers, [1e12]))
     values = p if kind == "tau" else p.max(axis=1, keepdims=True) - p
     inner = np.quantile(values, np.linspace(0, 1, max(n_points - 2, 1)))
     ends = (0.0, _ABOVE_ONE) if kind == "tau" else (0.0, 1.0)
@@ -85,7 +100,7 @@ def thresholds_for(p: Floats, *, kind: SweepKind, n_points: int = 51) -> Floats:
 
 def sweep(p: Floats, cost: Floats, *, kind: SweepKind, n_points: int = 51) -> Sweep:
     """Choices at every threshold of a sweep."""
-    thresholds = thresholds_for(p, kind=kind, n_points=n_points)
+    thresholds = thresholds_for(p, cost, kind=kind, n_points=n_points)
     choices = np.empty((len(p), len(thresholds)), dtype=np.int16)
     for i, threshold in enumerate(thresholds):
         choices[:, i] = apply(Policy(kind=kind, threshold=float(threshold)), p, cost)
@@ -121,7 +136,7 @@ def cost_at_score(costs: NDArray[Any], scores: NDArray[Any], *, score: float) ->
 def choose_operating_point(
     matrix: OutcomeMatrix, p: Floats, cost: Floats, *, goal: Goal, n_points: int = 51
 ) -> Policy:
-    """The policy that serves `goal` best, looking along both sweeps.
+    """The policy that serves `goal` best, looking along every sweep.
 
     "best_quality": least actual cost whose mean score reaches that of the best fixed model; when
     none does, the highest score. "above_hull": largest mean score above the static hull at the

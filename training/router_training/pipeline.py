@@ -33,14 +33,15 @@ P = TypeVar("P", bound=Predictor)
 class Tools(Struct, Generic[P], frozen=True, kw_only=True):
     """What a run is done with: fitting, and writing and reading an artifact folder.
 
-    `encoder_hash` names the text encoder that `write` puts into the artifact; the log must have
-    been embedded with the same. None when it does not matter.
+    `write` takes the predictor, an empty folder, and a mapping of metrics and lineage.
+    `require_encoder` raises when the text encoder with a hash is not at hand: it has to go into
+    the artifact, because new requests must be embedded as the log was.
     """
 
     fit: Callable[..., P]
     write: Callable[[P, Path, Mapping[str, Any]], None]
     load: Callable[[Path], P]
-    encoder_hash: str | None = None
+    require_encoder: Callable[[str], object]
 
 
 class RunResult(Struct, frozen=True, kw_only=True):
@@ -70,11 +71,8 @@ def run(
     is empty or too small.
     """
     on_step("dataset")
-    rounds = load_rounds(
-        state,
-        rule=AdequacyRule(min_reward=params.adequacy_threshold),
-        encoder=tools.encoder_hash,
-    )
+    rounds = load_rounds(state, rule=AdequacyRule(min_reward=params.adequacy_threshold))
+    tools.require_encoder(rounds.encoder)
     check_size(rounds, params)
     on_step("split")
     split = split_by_time(rounds, params)
