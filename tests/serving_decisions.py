@@ -22,7 +22,7 @@ def decision(
         expected_cost=0.01,
         input_tokens=input_tokens,
         cached_tokens=0,
-        output_tokens=50.0,
+        output_tokens=50.4,
         tool_call_latency_ms=800.0,
     )
     expected = Expected(

@@ -7,7 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from msgspec import Struct, structs
+from numpy.typing import NDArray
 from ulid import ULID
 
 from router_data.rows import decision_row, request_hash
@@ -24,16 +26,23 @@ from router_serving.telemetry import STAGES, Metrics
 from router_serving.writer import LogWriter
 
 
-class Decided(Struct, frozen=True, kw_only=True):
-    """What the log wants to know about one decision, with the router that took it."""
+class Asked(Struct, frozen=True, kw_only=True):
+    """One call as far as it is known before the decision, with the router that will take it."""
 
     call: Call
     request: Request
     context: Context
-    decision: Decision
+    embedding: NDArray[np.float32]
     session: str
     wire_format: WireFormat
     router: Router
+
+
+class Decided(Struct, frozen=True):
+    """What the log wants to know about one decision."""
+
+    asked: Asked
+    decision: Decision
 
 
 class Answered(Struct, frozen=True):
@@ -84,20 +93,22 @@ class Engine:
         marks.append(time.perf_counter_ns())
         context = router.context(request)
         marks.append(time.perf_counter_ns())
-        decision = self._decide(router, call, request=request, context=context, session=session)
+        embedding = router.embed(context)
         marks.append(time.perf_counter_ns())
-        answer = answer_of(decision)
-        self.recent.remember(call.caller.tenant, Given(answer, content_hash, call.overrides))
-        decided = Decided(
+        asked = Asked(
             call=call,
             request=request,
             context=context,
-            decision=decision,
+            embedding=embedding,
             session=session,
             wire_format=wire_format,
             router=router,
         )
-        return Answered(answer, stages_of(marks), decided)
+        decision = self._decide(asked)
+        marks.append(time.perf_counter_ns())
+        answer = answer_of(decision)
+        self.recent.remember(call.caller.tenant, Given(answer, content_hash, call.overrides))
+        return Answered(answer, stages_of(marks), Decided(asked, decision))
 
     def record(self, answered: Answered) -> None:
         """Count an answer that was sent and offer its row to the log.
@@ -125,38 +136,48 @@ class Engine:
             call.caller.tenant, own_id, request_hash=content_hash, overrides=call.overrides
         )
 
-    def _decide(
-        self, router: Router, call: Call, *, request: Request, context: Context, session: str
-    ) -> Decision:
-        tenant, now_s = call.caller.tenant, time.monotonic()
+    def _decide(self, asked: Asked) -> Decision:
+        caller, router = asked.call.caller, asked.router
+        now_s = time.monotonic()
         decision = router.decide(
-            request,
-            caller=call.caller,
-            overrides=self._with_defaults(call.overrides),
+            asked.request,
+            caller=caller,
+            overrides=self._with_defaults(asked.call.overrides),
             cached_tokens=self.sessions.cached_tokens(
-                tenant, session, input_tokens=context.input_tokens, now_s=now_s
+                caller.tenant,
+                asked.session,
+                input_tokens=asked.context.input_tokens,
+                now_s=now_s,
             ),
-            decision_id=call.caller.decision_id or str(ULID()),
-            context=context,
+            decision_id=caller.decision_id or str(ULID()),
+            context=asked.context,
+            embedding=asked.embedding,
         )
-        card = router.catalog.models[decision.model]
-        self.sessions.remember(decision, request, card, tenant=tenant, session=session, now_s=now_s)
+        self.sessions.remember(
+            decision,
+            asked.request,
+            router.catalog.models[decision.model],
+            tenant=caller.tenant,
+            session=asked.session,
+            now_s=now_s,
+        )
         return decision
 
     def _row(self, decided: Decided) -> Mapping[str, Any]:
-        caller = decided.call.caller
-        is_text_logged = caller.tenant in self._settings.log_text_tenants
+        asked = decided.asked
+        tenant = asked.call.caller.tenant
+        is_text_logged = tenant in self._settings.log_text_tenants
         return decision_row(
             decided.decision,
-            caller=caller,
-            request=decided.request,
-            context=decided.context,
-            embedding=decided.router.embed(decided.context),
-            encoder=decided.router.manifest.encoder,
-            session=decided.session,
-            wire_format=decided.wire_format,
+            caller=asked.call.caller,
+            request=asked.request,
+            context=asked.context,
+            embedding=asked.embedding,
+            encoder=asked.router.manifest.encoder,
+            session=asked.session,
+            wire_format=asked.wire_format,
             now_ms=time.time_ns() // 1_000_000,
-            text=decided.context.text if is_text_logged else None,
+            text=asked.context.text if is_text_logged else None,
         )
 
     def _with_defaults(self, overrides: PolicyOverrides) -> PolicyOverrides:
@@ -172,10 +193,10 @@ def wire_format_of(call: Call) -> WireFormat:
 
 
 def stages_of(marks: Sequence[int]) -> dict[str, int]:
-    """The stages between five marks, and their total.
+    """The stages between six marks, and their total.
 
-    >>> stages_of([0, 1, 3, 6, 10])
-    {'read': 1, 'parse': 2, 'features': 3, 'decide': 4, 'total': 10}
+    >>> stages_of([0, 1, 3, 6, 10, 15])
+    {'read': 1, 'parse': 2, 'features': 3, 'embed': 4, 'decide': 5, 'total': 15}
     """
     stages = {name: marks[i + 1] - marks[i] for i, name in enumerate(STAGES[:-1])}
     return stages | {"total": marks[-1] - marks[0]}

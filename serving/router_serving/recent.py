@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from router_model.types import Decision, Expected, PolicyOverrides, Versions
+from router_model.types import Candidate, Decision, Expected, PolicyOverrides, Versions
 from router_serving.errors import DecisionIdReusedError
 
 
@@ -54,14 +54,29 @@ def answer_of(decision: Decision) -> RouteAnswer:
 
 
 def answer_of_row(row: Mapping[str, Any]) -> RouteAnswer:
-    """The same from a row of the log, whose `candidates` and `excluded` are JSON text."""
-    candidates = msgspec.json.decode(row["candidates"])
-    chosen = next(c for c in candidates if c["model"] == row["model"])
+    """The same from a row of the log, whose `candidates` and `excluded` are JSON text.
+
+    Raises msgspec.ValidationError or KeyError for a row that holds no such answer.
+    """
+    candidates = msgspec.json.decode(row["candidates"], type=list[Candidate])
+    chosen = {candidate.model: candidate for candidate in candidates}[row["model"]]
     told = {
-        "expected": {**chosen, "cost_usd": chosen["expected_cost"]},
+        "expected": msgspec.to_builtins(expected_of(chosen)),
         "excluded": msgspec.json.decode(row["excluded"]),
     }
-    return msgspec.convert({**row, **told}, RouteAnswer, strict=False)
+    return msgspec.convert({**row, **told}, RouteAnswer)
+
+
+def expected_of(candidate: Candidate) -> Expected:
+    """What the API says of the chosen candidate."""
+    return Expected(
+        p_adequate=candidate.p_adequate,
+        cost_usd=candidate.expected_cost,
+        input_tokens=candidate.input_tokens,
+        cached_tokens=candidate.cached_tokens,
+        output_tokens=round(candidate.output_tokens),
+        tool_call_latency_ms=candidate.tool_call_latency_ms,
+    )
 
 
 class RecentAnswers:
@@ -105,7 +120,11 @@ class RecentAnswers:
             key = (row["tenant"], row["decision_id"])
             if key in self._given or len(self._given) >= self.max_entries:
                 continue
-            self._given[key] = Given(answer_of_row(row), row["request_hash"], None)
+            try:
+                answer = answer_of_row(row)
+            except (msgspec.ValidationError, KeyError):  # written by another version
+                continue
+            self._given[key] = Given(answer, row["request_hash"], None)
             self._given.move_to_end(key, last=False)
             self._tenants.setdefault(row["decision_id"], row["tenant"])
 

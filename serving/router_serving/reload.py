@@ -15,9 +15,9 @@ import structlog
 from msgspec import Struct
 
 from router_model.artifact import verify
-from router_model.catalog import Catalog, load_catalog
+from router_model.catalog import load_catalog
 from router_model.errors import ArtifactError, RouterError
-from router_model.router import Router
+from router_model.router import CATALOG_FILE, Router
 from router_serving.settings import Settings
 
 CHECK_TIMEOUT_S = 120.0
@@ -43,14 +43,10 @@ def locate(settings: Settings) -> Path:
 
 
 def load(folder: Path, *, overlay: Path | None) -> Router:
-    """A router from a verified folder; ArtifactError or CatalogError says what is wrong."""
-    if not (folder / "manifest.json").is_file():
-        raise ArtifactError(f"{folder}: holds no manifest.json, expected an exported artifact")
-    verify(folder)
-    catalog: Catalog | None = None
-    if overlay is not None:
-        catalog = load_catalog(folder / "catalog.toml", overlay)
-    return Router.load(folder, catalog=catalog)
+    """A router from a folder; ArtifactError or CatalogError says what is wrong with it."""
+    if overlay is None:
+        return Router.load(folder)
+    return Router.load(folder, catalog=load_catalog(folder / CATALOG_FILE, overlay))
 
 
 def load_current(settings: Settings) -> Loaded:

@@ -6,13 +6,12 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import structlog
 from msgspec import Struct
 
 from router_data.log import SEGMENTS, SegmentWriter
-from router_model.errors import RouterError
 from router_serving.engine import Engine
 from router_serving.history import History
 from router_serving.hotpath import DecisionEndpoints
@@ -61,8 +60,7 @@ async def running(settings: Settings, loaded: Loaded | None = None) -> AsyncIter
     finally:
         for task in background:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*background, return_exceptions=True)
         n_waiting = parts.writer.n_waiting
         await asyncio.to_thread(parts.writer.close)
         await asyncio.to_thread(parts.history.close)
@@ -102,7 +100,7 @@ async def _preload(parts: Running) -> None:
     """Remember the answers of the process before, so that retries across a restart get them."""
     try:
         n_rows = await parts.history.recall(parts.engine.recent)
-    except RouterError as error:
-        _log.warning("recent.unread", error=str(error))
+    except Exception as error:  # noqa: BLE001  # the service works without its past
+        _log.warning("recent.unread", error=str(error), kind=type(error).__name__)
     else:
         _log.info("recent.read", rows=n_rows)

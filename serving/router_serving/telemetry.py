@@ -14,7 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from router_model.types import Versions
 
-STAGES = ("read", "parse", "features", "decide", "total")
+STAGES = ("read", "parse", "features", "embed", "decide", "total")
 STAGE_BUCKETS_S = (
     *(0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005),
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),

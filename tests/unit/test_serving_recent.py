@@ -102,6 +102,13 @@ def test_a_row_of_the_log_gives_the_answer_that_was_given() -> None:
     assert answer_of_row(row("d1")) == answer_of(decision())
 
 
+def test_a_row_without_an_answer_is_passed_over() -> None:
+    recent = RecentAnswers(3)
+    recent.recall([row("a") | {"model": ""}, row("b") | {"candidates": "[{}]"}, row("c")])
+    assert len(recent) == 1
+    assert repeated(recent, "c") is not None
+
+
 def test_what_the_log_recalls_stands_behind_what_is_remembered() -> None:
     recent = RecentAnswers(3)
     own = remembered(recent, "own")
