@@ -32,6 +32,20 @@ State = Annotated[
     typer.Option("--state", envvar="ROUTER_STATE_DIR", help="Folder of the service's state."),
 ]
 Progress = Annotated[bool, typer.Option("--progress/--no-progress", help="Show progress bars.")]
+Policy = Annotated[
+    str, typer.Option(help="full, uniform, epsilon-greedy or biased: whose outcomes to log.")
+]
+GroupBy = Annotated[
+    str | None, typer.Option(help="Column or metadata.KEY whose equal values stay together.")
+]
+Encoder = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        file_okay=False,
+        help="Artifact whose text encoder to use; default the state's, else the shipped one.",
+    ),
+]
 DEFAULT_STATE = Path("var")
 STARTER = Path(str(files("router_model"))) / "starter"
 EXPORTS = {
@@ -47,23 +61,12 @@ def import_command(
         Path, typer.Argument(exists=True, file_okay=False, help="Folder with the two tables.")
     ],
     state: State = DEFAULT_STATE,
-    policy: Annotated[
-        str, typer.Option(help="full, uniform, epsilon-greedy or biased: whose outcomes to log.")
-    ] = "full",
+    policy: Policy = "full",
     epsilon: Annotated[float, typer.Option(help="Exploration of a simulated policy.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Seed of a simulated policy's draws.")] = 0,
-    group_by: Annotated[
-        str | None, typer.Option(help="Column or metadata.KEY whose equal values stay together.")
-    ] = None,
+    group_by: GroupBy = None,
     tenant: Annotated[str, typer.Option(help="Tenant the rows are logged for.")] = "import",
-    encoder: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            file_okay=False,
-            help="Artifact whose text encoder to use; default the state's, else the shipped one.",
-        ),
-    ] = None,
+    encoder: Encoder = None,
     progress: Progress = True,
 ) -> None:
     """Turn requests.parquet and outcomes.parquet of a folder into log rows.

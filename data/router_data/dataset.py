@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,25 @@ from router_model.errors import DatasetError
 __all__ = ["Rounds", "load_rounds", "rounds_from_tables"]
 
 IMPORT_TENANT = "import"
+_OBSERVED = (
+    "cost_usd",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "latency_ms",
+    "tool_call_latency_ms",
+    "tool_call_valid",
+)
+_TEXTS = (
+    "decision_id",
+    "tenant",
+    "session",
+    "group",
+    "task",
+    "dataset",
+    "step_type",
+    "request_hash",
+)
 # Where a live decision has no dataset, task or group: its origin, step type and session.
 _CONTEXTS = """
     select tenant, decision_id, ts_ms, step_type, features, embedding, feature_schema, encoder,
@@ -124,44 +144,33 @@ def _log_rounds(
     skipped: Counter[str],
 ) -> Rounds:
     models, model_index = np.unique(rows["model"].astype(object), return_inverse=True)
-    reward = rows["reward"].astype(np.float64)
+    numbers: dict[str, Any] = {
+        name: rows[name].astype(np.float64) for name in (*_OBSERVED, "propensity")
+    }
     adequate = adequacies(
         rows["verdict"].astype(np.float64),
-        reward=reward,
+        reward=rows["reward"].astype(np.float64),
         is_error=rows["is_error"].astype(bool),
-        tool_call_valid=rows["tool_call_valid"].astype(np.float64),
+        tool_call_valid=numbers["tool_call_valid"],
         rule=rule,
     )
+    texts: dict[str, Any] = {name: contexts[name].astype(object) for name in _TEXTS}
     return Rounds(
         models=tuple(models.tolist()),
         feature_schema=str(contexts["feature_schema"][0]),
         encoder=str(contexts["encoder"][0]),
         features=decode_features(contexts["features"].tolist()),
         embedding=decode_embeddings(contexts["embedding"].tolist()),
-        decision_id=contexts["decision_id"].astype(object),
-        tenant=contexts["tenant"].astype(object),
-        session=contexts["session"].astype(object),
-        group=contexts["group"].astype(object),
-        task=contexts["task"].astype(object),
-        dataset=contexts["dataset"].astype(object),
-        step_type=contexts["step_type"].astype(object),
-        request_hash=contexts["request_hash"].astype(object),
         estimated_input_tokens=contexts["estimated_input_tokens"].astype(np.int64),
         ts_ms=contexts["ts_ms"].astype(np.int64),
         context_index=context_index,
         model_index=model_index.astype(np.int64).reshape(-1),
         attempt=rows["attempt"].astype(np.int64),
         adequate=adequate,
-        reward=rewards(adequate, reward=reward),
-        cost_usd=rows["cost_usd"].astype(np.float64),
-        input_tokens=rows["input_tokens"].astype(np.float64),
-        cached_tokens=rows["cached_tokens"].astype(np.float64),
-        output_tokens=rows["output_tokens"].astype(np.float64),
-        latency_ms=rows["latency_ms"].astype(np.float64),
-        tool_call_latency_ms=rows["tool_call_latency_ms"].astype(np.float64),
-        tool_call_valid=rows["tool_call_valid"].astype(np.float64),
-        propensity=rows["propensity"].astype(np.float64),
+        reward=rewards(adequate, reward=rows["reward"].astype(np.float64)),
         skipped=dict(skipped),
+        **texts,
+        **numbers,
     )
 
 
@@ -231,44 +240,49 @@ def _rounds(
     rows = np.flatnonzero(context_index >= 0)
     rows = rows[np.lexsort((outcomes.attempt[rows], context_index[rows]))]
     models, model_index = np.unique(outcomes.model[rows], return_inverse=True)
+    numbers: dict[str, Any] = {name: getattr(outcomes, name)[rows] for name in _OBSERVED}
     adequate = adequacies(
         outcomes.verdict[rows],
         reward=outcomes.reward[rows],
         is_error=np.array([error is not None for error in outcomes.error[rows]], dtype=bool),
-        tool_call_valid=outcomes.tool_call_valid[rows],
+        tool_call_valid=numbers["tool_call_valid"],
         rule=rule,
     )
     return Rounds(
         models=tuple(models.tolist()),
         feature_schema=features.SCHEMA.hash,
         encoder=encoder.hash,
-        features=np.stack([context.features for _, context, _ in present]),
-        embedding=np.stack([context.embedding for _, context, _ in present]),
-        decision_id=_texts([key for _, _, key in present]),
-        tenant=_texts([tenant] * len(present)),
-        session=_texts([import_session(request) for request, _, _ in present]),
-        group=_texts([request.group for request, _, _ in present]),
-        task=_texts([request.task for request, _, _ in present]),
-        dataset=_texts([request.dataset for request, _, _ in present]),
-        step_type=_texts([context.step_type for _, context, _ in present]),
-        request_hash=_texts([request.content_hash for request, _, _ in present]),
-        estimated_input_tokens=np.array([c.input_tokens for _, c, _ in present], dtype=np.int64),
-        ts_ms=np.array([import_time(request) for request, _, _ in present], dtype=np.int64),
         context_index=context_index[rows],
         model_index=model_index.astype(np.int64).reshape(-1),
         attempt=outcomes.attempt[rows],
         adequate=adequate,
         reward=rewards(adequate, reward=outcomes.reward[rows]),
-        cost_usd=outcomes.cost_usd[rows],
-        input_tokens=outcomes.input_tokens[rows],
-        cached_tokens=outcomes.cached_tokens[rows],
-        output_tokens=outcomes.output_tokens[rows],
-        latency_ms=outcomes.latency_ms[rows],
-        tool_call_latency_ms=outcomes.tool_call_latency_ms[rows],
-        tool_call_valid=outcomes.tool_call_valid[rows],
         propensity=np.ones(len(rows)),
         skipped=dict(problems),
+        **_context_columns(present, tenant=tenant),
+        **numbers,
     )
+
+
+def _context_columns(
+    present: list[tuple[TableRequest, TableContext, str]], *, tenant: str
+) -> dict[str, Any]:
+    requests = [request for request, _, _ in present]
+    contexts = [context for _, context, _ in present]
+    return {
+        "features": np.stack([context.features for context in contexts]),
+        "embedding": np.stack([context.embedding for context in contexts]),
+        "decision_id": _texts([key for _, _, key in present]),
+        "tenant": _texts([tenant] * len(present)),
+        "session": _texts([import_session(request) for request in requests]),
+        "group": _texts([request.group for request in requests]),
+        "task": _texts([request.task for request in requests]),
+        "dataset": _texts([request.dataset for request in requests]),
+        "step_type": _texts([context.step_type for context in contexts]),
+        "request_hash": _texts([request.content_hash for request in requests]),
+        "estimated_input_tokens": np.array([c.input_tokens for c in contexts], dtype=np.int64),
+        "ts_ms": np.array([import_time(request) for request in requests], dtype=np.int64),
+    }
 
 
 def _texts(values: list[str]) -> Texts:

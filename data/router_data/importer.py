@@ -1,7 +1,7 @@
 """Turns a folder of interchange tables into log rows."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,26 +61,29 @@ def import_tables(
     with Store(log) as store:
         known = {row["decision_id"]: row["content"] for row in store.query(_KNOWN, (tenant,))}
     maker = RowMaker(tables, policy=policy, tenant=tenant, encoder=encoder.hash)
-    counts: Counter[str] = Counter()
-    with SegmentWriter(log / SEGMENTS, "import") as writer:
-        batch: list[Row] = []
-        steps = tqdm(contexts, desc="import", unit="request", disable=not progress)
-        for index, context in enumerate(steps):
-            rows = maker.rows(index, context, problems)
-            if rows and known.get(rows[-1]["decision_id"]) == rows[-1]["versions"]["artifact"]:
-                counts["known"] += 1
+    steps = tqdm(contexts, desc="import", unit="request", disable=not progress)
+    made = (maker.rows(index, context, problems) for index, context in enumerate(steps))
+    counts = _append_new((rows for rows in made if rows), log / SEGMENTS, known=known)
+    return ImportReport(len(tables.requests), *counts, dict(problems))
+
+
+def _append_new(
+    made: Iterable[list[Row]], segments: Path, *, known: Mapping[str, str]
+) -> tuple[int, int, int]:
+    """Append what is not in the log yet; counts new decisions, new outcomes, known decisions."""
+    n_decisions = n_outcomes = n_known = 0
+    batch: list[Row] = []
+    with SegmentWriter(segments, "import") as writer:
+        for rows in made:
+            decision = rows[-1]
+            if known.get(decision["decision_id"]) == decision["versions"]["artifact"]:
+                n_known += 1
                 continue
-            counts["decisions"] += bool(rows)
-            counts["outcomes"] += max(0, len(rows) - 1)
+            n_decisions += 1
+            n_outcomes += len(rows) - 1
             batch += rows
             if len(batch) >= _BATCH:
                 writer.append(batch)
                 batch = []
         writer.append(batch)
-    return ImportReport(
-        len(tables.requests),
-        counts["decisions"],
-        counts["outcomes"],
-        counts["known"],
-        dict(problems),
-    )
+    return n_decisions, n_outcomes, n_known

@@ -42,7 +42,6 @@ def decision_row(
         "schema": ROW_SCHEMA,
         "kind": "decision",
         "ts_ms": now_ms,
-        "decision_id": decision.decision_id,
         "tenant": caller.tenant,
         "key": caller.key,
         "user": caller.user,
@@ -51,6 +50,19 @@ def decision_row(
         "format": str(wire_format),
         "requested_model": request.requested_model,
         "request_hash": request_hash(request),
+        "features": encode_features(context.values),
+        "feature_schema": feature_schema,
+        "embedding": encode_embedding(embedding),
+        "encoder": encoder,
+        "input_tokens": int(context.input_tokens),
+        **_choice(decision),
+    }
+    return row if text is None else row | {"text": text}
+
+
+def _choice(decision: Decision) -> dict[str, Any]:
+    return {
+        "decision_id": decision.decision_id,
         "step_type": str(decision.step_type),
         "model": decision.model,
         "snapshot": decision.snapshot,
@@ -62,17 +74,12 @@ def decision_row(
         "fallbacks": decision.fallbacks,
         "excluded": decision.excluded,
         "candidates": candidate_rows(decision.candidates, decision.distribution),
-        "features": encode_features(context.values),
-        "feature_schema": feature_schema,
-        "embedding": encode_embedding(embedding),
-        "encoder": encoder,
-        "input_tokens": int(context.input_tokens),
         "versions": msgspec.to_builtins(decision.versions),
+        # Only imports know these.
         "dataset": None,
         "task": None,
         "group": None,
     }
-    return row if text is None else row | {"text": text}
 
 
 def outcome_row(outcome: Outcome, *, tenant: str, now_ms: int) -> dict[str, Any]:
