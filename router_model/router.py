@@ -142,7 +142,7 @@ class Router:
             snapshot=card.snapshot,
             provider=card.provider,
             fallbacks=tuple(c.model for c in choice.ranked if c.model != model),
-            expected=_expected(chosen),
+            expected=expected_of(chosen),
             propensity=choice.distribution[model],
             policy=self.policy.name,
             reason=choice.reason,
@@ -214,7 +214,8 @@ def _policy(manifest: Manifest, path: Path) -> CheapestAdequate:
         raise ArtifactError(f"{path}: policy in the manifest: {error}") from error
 
 
-def _expected(candidate: Candidate) -> Expected:
+def expected_of(candidate: Candidate) -> Expected:
+    """What the API says of the chosen candidate."""
     return Expected(
         p_adequate=candidate.p_adequate,
         cost_usd=candidate.expected_cost,

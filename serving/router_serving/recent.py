@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from router_model.router import expected_of
 from router_model.types import Candidate, Decision, Expected, PolicyOverrides, Versions
 from router_serving.errors import DecisionIdReusedError
 
@@ -65,18 +66,6 @@ def answer_of_row(row: Mapping[str, Any]) -> RouteAnswer:
         "excluded": msgspec.json.decode(row["excluded"]),
     }
     return msgspec.convert({**row, **told}, RouteAnswer)
-
-
-def expected_of(candidate: Candidate) -> Expected:
-    """What the API says of the chosen candidate."""
-    return Expected(
-        p_adequate=candidate.p_adequate,
-        cost_usd=candidate.expected_cost,
-        input_tokens=candidate.input_tokens,
-        cached_tokens=candidate.cached_tokens,
-        output_tokens=round(candidate.output_tokens),
-        tool_call_latency_ms=candidate.tool_call_latency_ms,
-    )
 
 
 class RecentAnswers:
