@@ -86,7 +86,7 @@ def test_the_calibration_loss_of_a_calibrated_predictor_is_what_noise_alone_give
 
 
 def test_a_router_that_knows_nothing_is_seldom_found_above_the_hull() -> None:
-    """One interval in forty may lie above zero by chance; with AIQ it is about one in eight."""
+    """One interval in forty may lie above zero by chance; with AIQ it is one in eight or more."""
     params = TrainingParams(n_resamples=200, n_folds=3, n_inner_folds=2)
     n_points = n_areas = 0
     for seed in range(40):
@@ -96,4 +96,4 @@ def test_a_router_that_knows_nothing_is_seldom_found_above_the_hull() -> None:
         n_points += found.router_above_hull.minus_hull.low > 0
         n_areas += sum(points.area_above_hull.low > 0 for points in found.curves)
     assert n_points <= 4
-    assert n_areas <= 6
+    assert n_areas <= 8

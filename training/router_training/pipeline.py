@@ -12,7 +12,6 @@ from router_data.dataset import load_rounds
 from router_data.rewards import AdequacyRule
 from router_data.rounds import Rounds
 from router_model.errors import DatasetError
-from router_training.assemble import calibration_of
 from router_training.crossval import Predictor
 from router_training.evaluate import evaluate_rounds
 from router_training.gate import reasons_against
@@ -21,6 +20,7 @@ from router_training.matrix import matrix_of
 from router_training.params import TrainingParams, as_dict
 from router_training.plots import write_plots
 from router_training.registry import Registry, Version, code_revision
+from router_training.reliability import calibration_of
 from router_training.report import Report, headline_metrics, write_json
 from router_training.splits import TimeSplit, time_split
 
@@ -79,7 +79,7 @@ def run(
     train, later, test = (
         rounds.select(part) for part in (split.train, split.calibrate, split.test)
     )
-    on_step("train")
+    on_step("train and calibrate")
     predictor = tools.fit(train, params=params, seed=params.seed, calibration_rounds=later)
     on_step("evaluate")
     reports = reports_on(test, predictor, params=params)
