@@ -3,7 +3,7 @@
     manifest.json           sha256 of every file, feature schema, versions, metrics, lineage
     predictor.json          names, calibration, scalars
     predictor.safetensors   weights of the linear heads
-    trees.txt               LightGBM's text format, absent where trees did not help
+    trees.txt               LightGBM's text format
     embedding.safetensors   static table of the text encoder
     tokenizer.json          its tokenizer
     catalog.toml            the models it was made for

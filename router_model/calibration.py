@@ -47,6 +47,14 @@ class Calibration(Struct, frozen=True):
         above = y[-1] + (raw - x[-1]) * (y[-1] - y[-2]) / (x[-1] - x[-2])
         return np.asarray(np.where(raw < x[0], below, np.where(raw > x[-1], above, inside)))
 
+    def raw_of(self, calibrated: Floats) -> Floats:
+        """The raw log-odds of calibrated ones: the inverse map.
+
+        >>> Calibration((0.0, 1.0), (0.0, 0.5)).raw_of(np.array([0.25]))
+        array([0.5])
+        """
+        return Calibration(self.calibrated, self.raw).logit(calibrated)
+
     def probability(self, raw: Floats) -> Floats:
         """Calibrated probability of each raw log-odds, same shape.
 

@@ -85,17 +85,14 @@ def _table(
     bound: BoundPredictor, values: NDArray[np.float32], embedding: NDArray[np.float32]
 ) -> Floats:
     """Log-odds (n_models, n_features + 2) by feature, text and the model itself."""
-    n = len(values)
-    linear = bound.linear_contributions(values, embedding)
-    table = np.column_stack([linear[:, :n], linear[:, n:].sum(axis=1), bound.intercept])
-    trees = bound.predictor.trees
-    if trees is not None:
-        shap = trees.contributions(bound.tree_inputs(values, embedding))
-        n_shared = bound.loadings.shape[1]
-        table[:, :n] += shap[:, :n]
-        table[:, n] += shap[:, n : n + n_shared + 1].sum(axis=1)
-        table[:, n + 1] += shap[:, n + n_shared + 1 :].sum(axis=1)
-    return table
+    n, blend = len(values), bound.predictor.blend
+    linear = blend.linear * bound.linear_contributions(values, embedding)
+    rows = bound.tree_rows(values[None], embedding[None])
+    shap = blend.trees * bound.predictor.trees.contributions(rows)
+    n_text = bound.predictor.text_components.shape[1]
+    text = linear[:, n:].sum(axis=1) + shap[:, n : n + n_text].sum(axis=1)
+    model = blend.linear * bound.intercept + shap[:, n + n_text :].sum(axis=1)
+    return np.column_stack([linear[:, :n] + shap[:, :n], text, model])
 
 
 def _largest(

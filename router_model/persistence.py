@@ -12,7 +12,7 @@ from safetensors.numpy import load, save
 from router_model.calibration import Calibration
 from router_model.errors import ArtifactError
 from router_model.heads import ContextScaler, LinearHead, ModelSpace
-from router_model.predictor import ADEQUACY, JointPredictor, LogHead
+from router_model.predictor import ADEQUACY, Blend, JointPredictor, LogHead
 from router_model.trees import Trees
 
 PREDICTOR_JSON = "predictor.json"
@@ -37,7 +37,7 @@ class _Scalars(Struct, frozen=True, kw_only=True):
     models: tuple[str, ...]
     calibration: Calibration
     smearing: dict[str, float]
-    has_trees: bool
+    blend: Blend
 
 
 def save_predictor(predictor: JointPredictor, folder: Path) -> None:
@@ -48,6 +48,7 @@ def save_predictor(predictor: JointPredictor, folder: Path) -> None:
         "scaler.scale": predictor.scaler.scale,
     }
     arrays |= {f"space.{name}": getattr(space, name) for name in _SPACE_ARRAYS}
+    arrays["text_components"] = predictor.text_components
     heads = {ADEQUACY: predictor.adequacy}
     heads |= {target: log.head for target, log in predictor.log_heads.items()}
     for target, head in heads.items():
@@ -59,15 +60,14 @@ def save_predictor(predictor: JointPredictor, folder: Path) -> None:
         models=space.names,
         calibration=predictor.calibration,
         smearing={target: log.smearing for target, log in predictor.log_heads.items()},
-        has_trees=predictor.trees is not None,
+        blend=predictor.blend,
     )
     encoded = msgspec.json.format(msgspec.json.encode(scalars), indent=1)
     (folder / PREDICTOR_JSON).write_bytes(encoded + b"\n")
     # safetensors writes the memory as it lies, whatever the strides say.
     contiguous = {name: array.copy(order="C") for name, array in arrays.items()}
     (folder / PREDICTOR_ARRAYS).write_bytes(save(contiguous))
-    if predictor.trees is not None:
-        (folder / TREES).write_text(predictor.trees.text, encoding="utf-8")
+    (folder / TREES).write_text(predictor.trees.text, encoding="utf-8")
 
 
 def load_predictor(folder: Path) -> JointPredictor:
@@ -93,7 +93,9 @@ def load_predictor(folder: Path) -> JointPredictor:
                 target: LogHead(head(target), smearing, arrays[f"{target}.is_known"])
                 for target, smearing in scalars.smearing.items()
             },
-            trees=Trees.load(folder / TREES) if scalars.has_trees else None,
+            trees=Trees.load(folder / TREES),
+            text_components=arrays["text_components"],
+            blend=scalars.blend,
             calibration=scalars.calibration,
         )
     except (OSError, KeyError, SafetensorError, msgspec.DecodeError) as error:

@@ -115,6 +115,9 @@ def draw(distribution: dict[str, float], *, decision_id: str) -> str:
     >>> draw({"a": 0.0, "b": 1.0}, decision_id="any")
     'b'
     """
+    likeliest = max(distribution, key=distribution.__getitem__)
+    if distribution[likeliest] == 1.0:  # a random generator costs more than all the rest
+        return likeliest
     seed = int.from_bytes(hashlib.sha256(decision_id.encode()).digest()[:8], "big")
     models = sorted(distribution)
     weights = np.cumsum([distribution[model] for model in models])

@@ -1,8 +1,9 @@
 """P(adequate), output tokens, tool-call latency, cost of every model for a context.
 
-P(adequate) is calibrated; its log-odds are a linear score (`heads`) plus what LightGBM trees
-correct (`trees`), in one joint model over request and model features. The other targets are
-linear in logarithms. A model that was never seen gets its place from its descriptors.
+P(adequate) is calibrated; its log-odds blend a linear score (`heads`) with LightGBM trees
+(`trees`), both joint models over request and model features: the first reads text well, the
+second knows which kind of request suits which kind of model. The other targets are linear in
+logarithms. A model that was never seen gets its place from its descriptors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,10 +42,18 @@ class LogHead(Struct, frozen=True):
     is_known: NDArray[np.bool_]
 
 
+class Blend(Struct, frozen=True):
+    """Weights of the linear score and of the trees in the log-odds."""
+
+    linear: float
+    trees: float
+
+
 class JointPredictor:
     """The learned part of the router; immutable once built.
 
-    `n_features` structural features and an embedding make a context vector.
+    `n_features` structural features and an embedding make a context vector. The trees see the
+    features, `text_components` (e, t) of the embedding, and the model's traits and descriptors.
     """
 
     def __init__(
@@ -55,7 +64,9 @@ class JointPredictor:
         space: ModelSpace,
         adequacy: LinearHead,
         log_heads: Mapping[str, LogHead],
-        trees: Trees | None,
+        trees: Trees,
+        text_components: Floats,
+        blend: Blend,
         calibration: Calibration,
     ) -> None:
         self.n_features = n_features
@@ -64,6 +75,8 @@ class JointPredictor:
         self.adequacy = adequacy
         self.log_heads = dict(log_heads)
         self.trees = trees
+        self.text_components = text_components
+        self.blend = blend
         self.calibration = calibration
 
     def bind(self, names: Sequence[str], descriptors: Vectors) -> "BoundPredictor":
@@ -85,14 +98,14 @@ class BoundPredictor:
     ) -> None:
         self.predictor = predictor
         self.names = tuple(names)
-        self.loadings = predictor.space.loadings(names, descriptors)
+        loadings = predictor.space.loadings(names, descriptors)
         place = predictor.space.positions(names)
-        self.coef, self.intercept = predictor.adequacy.coefficients(self.loadings, place)
-        self._model_columns = np.column_stack(
-            [predictor.space.traits_of(names, descriptors), np.asarray(descriptors, np.float64)]
+        self.coef, self.intercept = predictor.adequacy.coefficients(loadings, place)
+        self.model_columns = model_columns(
+            predictor.space.traits_of(names, descriptors), descriptors
         )
         self._logs = {
-            target: (*log.head.coefficients(self.loadings, place), np.log(log.smearing))
+            target: (*log.head.coefficients(loadings, place), np.log(log.smearing))
             for target, log in predictor.log_heads.items()
         }
         self._unknown_cost = np.ones(len(names), dtype=bool)
@@ -102,56 +115,46 @@ class BoundPredictor:
 
     def predict(self, features: Vectors, embedding: Vectors) -> Prediction:
         """Predictions for one context, shape (n_models,)."""
-        z, raw = self._linear(features[None, :], embedding[None, :])
-        if self.predictor.trees is not None:
-            raw = raw + self.predictor.trees.score(self.tree_rows(features[None, :], z, raw))
-        return self._prediction(z, raw, one=True)
+        z = self._standardised(features[None], embedding[None])
+        corrections = self.predictor.trees.score(self.tree_rows(features[None], embedding[None]))
+        p, *others = self._arrays(z, corrections.reshape(1, -1))
+        return Prediction(p[0], *(array[0] for array in others))
 
     def predict_batch(self, features: Vectors, embedding: Vectors) -> Prediction:
         """Predictions for contexts (n, f) and (n, e), shape (n, n_models)."""
-        z, raw = self._linear(features, embedding)
-        if self.predictor.trees is not None:
-            rows = self.tree_rows(features, z, raw)
-            raw = raw + self.predictor.trees.score_batch(rows).reshape(raw.shape)
-        return self._prediction(z, raw, one=False)
+        z = self._standardised(features, embedding)
+        corrections = self.predictor.trees.score_batch(self.tree_rows(features, embedding))
+        return Prediction(*self._arrays(z, corrections.reshape(len(z), -1)))
 
-    def tree_rows(self, features: Vectors, z: Floats, raw: Floats) -> Floats:
+    def tree_rows(self, features: Vectors, embedding: Vectors) -> Floats:
         """Inputs of the trees, one row a (context, model), models varying fastest."""
-        shared = z @ self.predictor.adequacy.shared
-        n, m = raw.shape
-        rows = np.empty((n, m, tree_width(self.predictor.n_features, shared.shape[1], self)))
-        cut = features.shape[1]
-        rows[:, :, :cut] = features[:, None, :]
-        rows[:, :, cut : cut + shared.shape[1]] = shared[:, None, :]
-        rows[:, :, cut + shared.shape[1]] = raw
-        rows[:, :, cut + shared.shape[1] + 1 :] = self._model_columns
+        contexts: Floats = context_columns(features, embedding, self.predictor.text_components)
+        n, m = len(contexts), len(self.names)
+        cut = contexts.shape[1]
+        rows: Floats = np.empty((n, m, cut + self.model_columns.shape[1]))
+        rows[:, :, :cut] = contexts[:, None, :]
+        rows[:, :, cut:] = self.model_columns
         return rows.reshape(n * m, -1)
 
-    def tree_inputs(self, features: Vectors, embedding: Vectors) -> Floats:
-        """Inputs of the trees for one context, one row a model."""
-        return self.tree_rows(features[None, :], *self._linear(features[None], embedding[None]))
-
-    @property
-    def n_model_columns(self) -> int:
-        """Columns of the trees that describe the model."""
-        return int(self._model_columns.shape[1])
-
     def linear_contributions(self, features: Vectors, embedding: Vectors) -> Floats:
-        """What each standardised input adds to the linear log-odds, shape (n_models, p)."""
-        z = self.predictor.scaler.transform(np.concatenate([features, embedding]))
-        return (z[:, None] * self.coef).T
+        """What each input adds to the linear log-odds, shape (n_models, p)."""
+        z = self._standardised(features[None], embedding[None])[0]
+        contributions: Floats = (z[:, None] * self.coef).T
+        return contributions
 
-    def _linear(self, features: Vectors, embedding: Vectors) -> tuple[Floats, Floats]:
-        z = self.predictor.scaler.transform(np.concatenate([features, embedding], axis=1))
-        return z, z @ self.coef + self.intercept
+    def _standardised(self, features: Vectors, embedding: Vectors) -> Floats:
+        return self.predictor.scaler.transform(np.concatenate([features, embedding], axis=1))
 
-    def _prediction(self, z: Floats, raw: Floats, *, one: bool) -> Prediction:
-        p = self.predictor.calibration.probability(raw.reshape(z.shape[0], -1))
-        outputs = self._exponential(OUTPUT_TOKENS, z)
-        latency = self._exponential(LATENCY, z)
+    def _arrays(self, z: Floats, corrections: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        blend = self.predictor.blend
+        raw = blend.linear * (z @ self.coef + self.intercept) + blend.trees * corrections
         cost = np.where(self._unknown_cost, np.nan, self._exponential(COST, z))
-        arrays = (p, outputs, latency, cost)
-        return Prediction(*(array[0] for array in arrays)) if one else Prediction(*arrays)
+        return (
+            self.predictor.calibration.probability(raw),
+            self._exponential(OUTPUT_TOKENS, z),
+            self._exponential(LATENCY, z),
+            cost,
+        )
 
     def _exponential(self, target: str, z: Floats) -> Floats:
         if target not in self._logs:
@@ -161,6 +164,12 @@ class BoundPredictor:
         return np.asarray(np.exp(np.clip(log_value, -_MAX_LOG, _MAX_LOG)))
 
 
-def tree_width(n_features: int, n_shared: int, bound: BoundPredictor) -> int:
-    """Columns of a tree row: features, shared directions, linear score, model columns."""
-    return n_features + n_shared + 1 + bound.n_model_columns
+def context_columns(features: Vectors, embedding: Vectors, text_components: Floats) -> Floats:
+    """What the trees see of contexts, shape (n, f + t)."""
+    text: Floats = np.asarray(embedding, np.float64) @ text_components
+    return np.concatenate([np.asarray(features, np.float64), text], axis=1)
+
+
+def model_columns(traits: Floats, descriptors: Vectors) -> Floats:
+    """What the trees see of models, shape (n_models, t + d)."""
+    return np.concatenate([traits, np.asarray(descriptors, np.float64)], axis=1)

@@ -98,7 +98,9 @@ class _Objective:
         self.size = sum(sizes)
         self.beta_at = sizes[0] + sizes[1]
         # The constant's weight is not held back: it is the mean.
-        penalty = [np.full(size, ridge) for size, ridge in zip(sizes, ridges[[0, 1, 2, 2, 3]])]
+        penalty = [
+            np.full(size, ridge) for size, ridge in zip(sizes, ridges[[0, 1, 2, 2, 3]], strict=True)
+        ]
         penalty[2][0] = 1e-6
         self.penalty = np.concatenate(penalty)
 

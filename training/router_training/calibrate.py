@@ -11,6 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 
 from router_model.calibration import Calibration
+from router_model.predictor import Blend
 
 Method = Literal["isotonic", "sigmoid"]
 Floats = NDArray[np.float64]
@@ -47,6 +48,25 @@ class LogitCalibrator(BaseEstimator):  # type: ignore[misc] # scikit-learn ships
         check_is_fitted(self)
         raw = check_array(X, ensure_2d=False, dtype=np.float64).reshape(-1)
         return self.calibration_.probability(raw)
+
+
+def blend_weights(linear: Floats, trees: Floats, y: Floats, weight: Floats) -> Blend:
+    """Non-negative weights of two held-out scores: logistic stacking (Wolpert, 1992).
+
+    The intercept is left to the calibration that follows.
+    """
+
+    def loss(theta: Floats) -> tuple[float, Floats]:
+        eta = theta[0] * linear + theta[1] * trees + theta[2]
+        slope = weight * (expit(eta) - y)
+        value = float(weight @ (np.logaddexp(0, eta) - y * eta)) / len(y)
+        return value, np.array([slope @ linear, slope @ trees, slope.sum()]) / len(y)
+
+    bounds = [(0.0, 2.0), (0.0, 2.0), (None, None)]
+    found = minimize(loss, np.array([0.5, 0.5, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds)
+    first, second = (float(weight) for weight in found.x[:2])
+    # Two scores that say nothing at all still need an order.
+    return Blend(1.0, 0.0) if first + second < 1e-6 else Blend(first, second)
 
 
 def _sigmoid(raw: Floats, target: Floats, weight: Floats) -> tuple[float, float]:

@@ -32,15 +32,19 @@ class TrainingParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Components of the model descriptors that meet the context; more tell models apart finer."""
     ridges: tuple[float, ...] = (500.0, 2000.0, 8000.0)
     """Candidate penalties of the linear weights; held-out loss chooses, more take longer."""
-    own_ridge_factor: float = 2.0
+    own_ridge_factor: float = 0.5
     """How much more a model's own weights are held back than those shared by all models."""
-    n_estimators: int = 400
+    n_text_components: int = 16
+    """Directions of the text vectors that the trees see; more see more, overfit sooner."""
+    max_linear_steps: int = 80
+    """Steps of the linear fit; fewer are quicker and stop further from the optimum."""
+    n_estimators: int = 300
     """Trees; more fit closer and predict slower."""
     num_leaves: int = 31
     """Leaves a tree; more catch interactions and overfit sooner."""
-    min_data_in_leaf: int = 20
+    min_data_in_leaf: int = 30
     """Least rows in a leaf; more is smoother and misses rare cases."""
-    learning_rate: float = 0.1
+    learning_rate: float = 0.07
     """Step of each tree; less needs more trees."""
     n_folds: int = 5
     """Folds of cross-validation; more train on more data and take longer. 0: one per group."""
@@ -82,6 +86,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("n_skills", 0, 64),
     ("n_model_components", 0, 64),
     ("own_ridge_factor", 0.1, 1e9),
+    ("n_text_components", 0, 4096),
+    ("max_linear_steps", 1, 100_000),
     ("n_estimators", 1, 100_000),
     ("num_leaves", 2, 131_072),
     ("min_data_in_leaf", 1, 1_000_000),

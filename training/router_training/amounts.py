@@ -1,0 +1,47 @@
+"""Fit of the positive targets: output tokens, latency to the first tool call, cost."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router_data.rounds import Rounds
+from router_model.heads import Floats
+from router_model.predictor import COST, LATENCY, OUTPUT_TOKENS, LogHead
+from router_training.bilinear import Cells, fit_head
+
+_RIDGE = 100.0
+_RIDGE_OWN = 1000.0
+_LARGEST_RESIDUAL = 5.0
+
+
+def fit_amounts(rounds: Rounds, z: Floats, loadings: Floats) -> dict[str, LogHead]:
+    """A head for each target that was observed at least twice.
+
+    Where the time to the first tool call was not reported, the latency of the whole call
+    stands for it: an upper bound.
+    """
+    latency = np.where(
+        np.isfinite(rounds.tool_call_latency_ms), rounds.tool_call_latency_ms, rounds.latency_ms
+    )
+    columns = {OUTPUT_TOKENS: rounds.output_tokens, LATENCY: latency, COST: rounds.cost_usd}
+    heads = {}
+    for target, values in columns.items():
+        usable = np.isfinite(values) & (values > 0)
+        if usable.sum() >= 2:
+            heads[target] = _fit(rounds, z, loadings, values, usable)
+    return heads
+
+
+def _fit(
+    rounds: Rounds, z: Floats, loadings: Floats, values: Floats, usable: NDArray[np.bool_]
+) -> LogHead:
+    log_values = np.log(values[usable])
+    cells = Cells(rounds.context_index[usable], rounds.model_index[usable], log_values)
+    head = fit_head(
+        z, loadings, cells, link="identity", ridge=_RIDGE, ridge_own=_RIDGE_OWN, max_iter=60
+    )
+    coef, intercept = head.coefficients(loadings, np.arange(len(loadings)))
+    residual = log_values - (z @ coef + intercept)[cells.context, cells.model]
+    # Duan's smearing estimate (1983) turns the median of a log-normal fit into a mean.
+    clipped = np.clip(residual, -_LARGEST_RESIDUAL, _LARGEST_RESIDUAL)
+    is_known = np.bincount(cells.model, minlength=len(loadings)) > 0
+    return LogHead(head, float(np.mean(np.exp(clipped))), is_known)
