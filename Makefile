@@ -44,3 +44,18 @@ check: $(VENV)/.dev  ## format, lint, types, import rules and every test
 
 clean:  ## remove the environment and all caches, keep the state in var/
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+# Only sets under MIT or Apache-2.0 train the shipped artifact; see router_model/starter/MODEL_CARD.md.
+DATA ?= ../shared/data
+STARTER_SETS := coderouterbench routerbench_subset routellm tau_bench tau2_bench
+WORK ?= var/starter
+
+starter: $(VENV)/.dev  ## retrain the shipped starter artifact from DATA (default ../shared/data)
+	rm -rf $(WORK) && mkdir -p $(WORK)
+	$(BIN)/router-train encoder wordllama --out $(WORK)/encoder
+	for set in $(STARTER_SETS); do \
+	  $(BIN)/router-data import $(DATA)/$$set --state $(WORK) --encoder $(WORK)/encoder || exit 1; \
+	done
+	$(BIN)/router-train run --state $(WORK) --params training/params.toml
+	$(BIN)/router-train export --state $(WORK) --alias challenger --dest $(WORK)/exported
+	rm -rf router_model/starter && cp -rL $(WORK)/exported router_model/starter

@@ -61,17 +61,21 @@ def fit_head(
     ridge_own: float,
     ridge_offset: float = 1.0,
     ridge_nuisance: float = 0.1,
+    prior: Floats | None = None,
     max_iter: int = 150,
 ) -> LinearHead:
     """Head fitted on the cells; `z` is (n_contexts, p), `loadings` (n_models, k).
 
     `ridge` holds the shared weights back, `ridge_own` each model's own, `ridge_offset` its
     intercept. Intercepts of nuisance groups (data sets of different difficulty) are fitted
-    beside them; their mean is folded into `beta[0]`, loading 0 being the constant.
+    beside them; their mean is folded into `beta[0]`, loading 0 being the constant. `prior`
+    (n_models,) is what each intercept is expected to be; the returned `offset` includes it.
     """
     objective = _Objective(
         z, loadings, cells, link, np.array([ridge, ridge_own, ridge_offset, ridge_nuisance])
     )
+    if prior is not None:
+        objective.prior = prior
     start = np.zeros(objective.size)
     start[objective.beta_at] = objective.mean_target()
     found = minimize(
@@ -80,7 +84,7 @@ def fit_head(
     shared, own, beta, offset, nuisance = objective.unpack(found.x)
     beta = beta.copy()
     beta[0] += float(np.mean(nuisance))
-    return LinearHead(shared=shared, own=own, beta=beta, offset=offset)
+    return LinearHead(shared=shared, own=own, beta=beta, offset=offset + objective.prior)
 
 
 class _Objective:
@@ -91,6 +95,7 @@ class _Objective:
     ) -> None:
         self.z, self.loadings, self.cells, self.link = z, loadings, cells, link
         (n, p), (m, k) = z.shape, loadings.shape
+        self.prior = np.zeros(m)
         self.shape = (n, m)
         self.shapes = ((p, k), (p, m), (k,), (m,), (cells.n_nuisance,))
         sizes = [int(np.prod(shape)) for shape in self.shapes]
@@ -119,7 +124,7 @@ class _Objective:
         shared, own, beta, offset, nuisance = self.unpack(flat)
         cells = self.cells
         table = (self.z @ shared) @ self.loadings.T + self.z @ own
-        intercept = self.loadings @ beta + offset
+        intercept = self.loadings @ beta + offset + self.prior
         eta = table[cells.context, cells.model] + intercept[cells.model] + nuisance[cells.nuisance]
         if self.link == "logit":
             loss = np.logaddexp(0.0, eta) - cells.y * eta
@@ -131,8 +136,8 @@ class _Objective:
         by_model = np.bincount(cells.model, slope, minlength=self.shape[1])
         gradient = np.concatenate(
             [
-                (self.z.T @ (residual @ self.loadings)).ravel(),
-                (residual.T @ self.z).T.ravel(),
+                np.asarray(self.z.T @ np.asarray(residual @ self.loadings)).ravel(),
+                np.asarray(residual.T @ self.z).T.ravel(),
                 self.loadings.T @ by_model,
                 by_model,
                 np.bincount(cells.nuisance, slope, minlength=cells.n_nuisance),

@@ -86,6 +86,29 @@ def run(
 
 
 @app.command(
+    "encoder", epilog="Example: router-train encoder ./my-model --dimension 128 --out ./encoder"
+)
+def export_encoder(
+    name: Annotated[
+        str, typer.Argument(help="wordllama, or a sentence-transformers model by name or folder.")
+    ] = "wordllama",
+    out: Annotated[Path, typer.Option(help="Folder for the table and the tokenizer.")] = Path(
+        "encoder"
+    ),
+    dimension: Annotated[int, typer.Option(min=1, help="Leading dimensions to keep.")] = 128,
+) -> None:
+    """Export a text encoder as a static table, for `router-data import --encoder`."""
+    with _one_line_errors():
+        from router_model.encoder import StaticEncoder
+
+        encoder = StaticEncoder.from_sentence_transformer(name, dimension=dimension)
+        out.mkdir(parents=True, exist_ok=True)
+        encoder.save(out)
+        rows, kept = encoder.table.shape
+        typer.echo(f"{out}: {rows} tokens, {kept} dimensions, encoder {encoder.hash}")
+
+
+@app.command(
     epilog="Example: router-train evaluate --data DIR --out report.json --group-by metadata.repo"
 )
 def evaluate(
