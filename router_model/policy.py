@@ -6,11 +6,23 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct, structs
 
+from router_model.errors import ArtifactError
 from router_model.types import Candidate
 
 LEAST_TOTAL_COST = "least_total_cost"
 CHEAPEST_ADEQUATE = "cheapest_adequate"
 HIGHEST_P = "none_adequate_highest_p"
+
+
+_RANGES = (
+    ("min_adequacy", 0.0, 1.0),
+    ("failure_cost_usd", 0.0, 1e9),
+    ("side_call_failure_cost_usd", 0.0, 1e9),
+    # More than half, and a runner-up could be likelier than the first choice.
+    ("exploration", 0.0, 0.5),
+    ("n_explored", 0, 1000),
+    ("near_tie", 1.0, 1e9),
+)
 
 
 class Choice(Struct, frozen=True):
@@ -34,14 +46,21 @@ class CheapestAdequate(Struct, frozen=True, kw_only=True):
 
     `exploration` is the probability, shared evenly, of the runners-up (at most `n_explored`)
     whose total cost is below `near_tie` times the least; 0 makes the choice certain.
+    Raises ArtifactError for a setting that is out of range.
     """
 
     min_adequacy: float = 0.0
-    failure_cost_usd: float = 0.05
+    failure_cost_usd: float = 0.25
     side_call_failure_cost_usd: float = 0.001
     exploration: float = 0.0
     n_explored: int = 2
     near_tie: float = 1.5
+
+    def __post_init__(self) -> None:
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ArtifactError(f"policy.{name}: got {value}, expected {low:g} to {high:g}")
 
     @property
     def name(self) -> str:

@@ -25,9 +25,14 @@ _NUMBERS: dict[str, tuple[str, ...]] = {
     "latency_s": ("latency_s",),
     "tool_call_latency_ms": ("tool_call_latency_ms",),
     "tool_call_valid": ("tool_call_valid", "tool_calls_valid"),
+    "n_calls": ("n_calls", "calls"),
     "success": ("success", "adequate"),
     "score": ("score", "reward"),
 }
+
+
+# What belongs to one call: the sum over the calls of a whole session would mislead.
+_PER_CALL = ("input_tokens", "cached_tokens", "output_tokens", "latency_ms", "latency_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,9 @@ class TableOutcomes:
     """Rows of `outcomes.parquet` as arrays, ordered by (request, model, all other columns).
 
     `attempt` counts the outcomes of one request from 0, over all models and trials. `verdict`
-    comes from a `success` column that holds 0 and 1, `reward` from either column.
+    comes from a `success` column that holds 0 and 1, `reward` from either column. Where a row
+    sums several model calls (`n_calls` above 1), tokens and latency are left out: they are not
+    those of any call. The cost stays: it is what the task cost.
     """
 
     request_index: Ints
@@ -95,6 +102,9 @@ def _outcomes(
     index: Ints, table: Mapping[str, NDArray[Any]], *, problems: Counter[str]
 ) -> TableOutcomes:
     numbers = {name: _cleaned(name, table[name], problems) for name in _NUMBERS}
+    is_sum = numbers["n_calls"] > 1
+    numbers |= {name: np.where(is_sum, np.nan, numbers[name]) for name in _PER_CALL}
+    count(problems, "outcome: tokens and latency of several calls (cells ignored)", is_sum)
     success, score = numbers["success"], numbers["score"]
     verdict = np.where(np.isin(success, (0.0, 1.0)), success, np.nan)
     reward = np.where(np.isnan(score), success, score)
