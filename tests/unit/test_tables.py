@@ -250,6 +250,21 @@ def test_a_folder_without_any_usable_request_is_an_error(tmp_path: Path) -> None
         read_tables(folder)
 
 
+def test_a_row_that_sums_several_calls_keeps_its_cost_but_not_tokens_and_latency(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        outcome(model="a", score=1, cost_usd=0.5, output_tokens=900, latency_ms=7, n_calls=12),
+        outcome(model="b", score=1, cost_usd=0.1, output_tokens=90, latency_ms=5, n_calls=1),
+    ]
+    tables = read_tables(write_tables(tmp_path, [request(prompt="x")], rows))
+    found = tables.outcomes
+    np.testing.assert_array_equal(found.cost_usd, [0.5, 0.1])
+    np.testing.assert_array_equal(found.output_tokens, [np.nan, 90])
+    np.testing.assert_array_equal(found.latency_ms, [np.nan, 5])
+    assert tables.problems["outcome: tokens and latency of several calls (cells ignored)"] == 1
+
+
 @requires_data
 @pytest.mark.parametrize(
     ("name", "n_requests", "n_outcomes", "n_models"),
@@ -271,4 +286,7 @@ def test_real_tables_are_read_completely(
     assert len(tables.outcomes) == n_outcomes
     assert len(set(tables.outcomes.model.tolist())) == n_models
     unusable = {reason for reason in tables.problems if "not observed" not in reason}
-    assert unusable <= {"request: neither messages nor prompt"}
+    assert unusable <= {
+        "request: neither messages nor prompt",
+        "outcome: tokens and latency of several calls (cells ignored)",
+    }
