@@ -32,6 +32,8 @@ class Calibration(Struct, frozen=True):
         rises = (np.diff(knots) > 0 for knots in (self.raw, self.calibrated))
         if len(self.raw) != len(self.calibrated) or len(self.raw) < 2:
             raise ArtifactError("calibration: needs two or more knots, as many raw as calibrated")
+        if not np.isfinite([self.raw, self.calibrated]).all():
+            raise ArtifactError("calibration: the knots must be finite and rise strictly")
         if not all(bool(np.all(rise)) for rise in rises):
             raise ArtifactError("calibration: the knots must rise strictly")
 

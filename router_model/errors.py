@@ -6,6 +6,7 @@ RouterError
 ├── NoAdmissibleModelError   every model is excluded; carries the reasons
 ├── CatalogError             a catalog file that can't be used
 ├── ArtifactError            an artifact folder that is incomplete, altered or of another schema
+├── PredictionError          scores that can't be computed or are not numbers
 ├── LogError                 a segment or store that can't be read or written
 ├── DatasetError             data that can't be trained or evaluated on
 └── NotReadyError            the service has no artifact yet
@@ -63,6 +64,12 @@ class ArtifactError(RouterError):
     """An artifact folder that is incomplete, altered or of another schema."""
 
     code = "invalid_artifact"
+
+
+class PredictionError(RouterError):
+    """Scores that can't be computed or are not finite numbers; the router then falls back."""
+
+    code = "prediction_unavailable"
 
 
 class LogError(RouterError):

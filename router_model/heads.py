@@ -28,7 +28,8 @@ class ContextScaler(Struct, frozen=True):
 
     def transform(self, vectors: NDArray[np.floating]) -> Floats:
         """Array of the same shape, float64, within +-5 standard deviations."""
-        z = (np.asarray(vectors, dtype=np.float64) - self.mean) / self.scale
+        with np.errstate(invalid="ignore"):  # an infinite value in a column that says nothing
+            z = (np.asarray(vectors, dtype=np.float64) - self.mean) / self.scale
         return np.clip(np.nan_to_num(z, nan=0.0), -_CLIP, _CLIP)
 
 
@@ -64,9 +65,10 @@ class ModelSpace(Struct, frozen=True):
 
     def traits_of(self, names: Sequence[str], descriptors: NDArray[np.floating]) -> Floats:
         """Traits of each model, shape (n_models, t): learned, or estimated where never seen."""
-        place = self.positions(names)[:, None]
-        estimated = self.trait_mean + self.standardise(descriptors) @ self.trait_coef
-        return np.where(place >= 0, self.traits[place[:, 0]], estimated)
+        place = self.positions(names)
+        traits: Floats = self.trait_mean + self.standardise(descriptors) @ self.trait_coef
+        traits[place >= 0] = self.traits[place[place >= 0]]
+        return traits
 
     def loadings(self, names: Sequence[str], descriptors: NDArray[np.floating]) -> Floats:
         """Shape (n_models, 1 + t + n_components): one, standard traits, descriptor components."""

@@ -9,7 +9,7 @@ import lightgbm.basic as lightgbm_c
 import numpy as np
 from numpy.typing import NDArray
 
-from router_model.errors import ArtifactError
+from router_model.errors import ArtifactError, PredictionError
 
 Floats = NDArray[np.float64]
 # The C API has no public name in the Python package.
@@ -34,7 +34,7 @@ class Trees:
         self.n_columns: int = self._booster.num_feature()
         self.n_trees: int = self._booster.num_trees()
         self._fast = ctypes.c_void_p()
-        self._out = np.zeros(1, dtype=np.float64)
+        self._free = _LIB.LGBM_FastConfigFree  # at exit the module's names may be gone first
         self._n_out = ctypes.c_int64()
         lightgbm_c._safe_call(
             _LIB.LGBM_BoosterPredictForMatSingleRowFastInit(
@@ -52,35 +52,46 @@ class Trees:
 
     def __del__(self) -> None:
         if getattr(self, "_fast", None):
-            _LIB.LGBM_FastConfigFree(self._fast)
+            self._free(self._fast)
 
     @classmethod
     def load(cls, path: Path) -> "Trees":
         """Read LightGBM's text format; ArtifactError when it can't be read."""
         try:
             return cls(path.read_text(encoding="utf-8"))
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise ArtifactError(f"trees: {path} can't be read: {error}") from error
 
     def score(self, rows: Floats) -> Floats:
-        """Raw score of each row, one fast call a row; `rows` is C-contiguous float64."""
+        """Raw score of each row, one fast call a row; PredictionError when one can't be scored."""
+        if rows.ndim != 2 or rows.shape[1] != self.n_columns:  # would be read past its end
+            raise PredictionError(f"trees: got rows {rows.shape}, expected (n, {self.n_columns})")
+        rows = np.ascontiguousarray(rows, dtype=np.float64)
         out = np.empty(len(rows), dtype=np.float64)
         step = rows.strides[0]
         start = rows.ctypes.data
         target = out.ctypes.data
         for index in range(len(rows)):
-            self._score(
+            failed = self._score(
                 self._fast,
                 ctypes.c_void_p(start + index * step),
                 ctypes.byref(self._n_out),
                 ctypes.cast(target + 8 * index, ctypes.POINTER(ctypes.c_double)),
             )
+            if failed:
+                raise PredictionError(f"trees: LightGBM could not score row {index}")
         return out
 
     def score_batch(self, rows: Floats) -> Floats:
-        """Raw score of each row through `Booster.predict`."""
-        return np.asarray(self._booster.predict(rows, raw_score=True), dtype=np.float64)
+        """Raw score of each row through `Booster.predict`; PredictionError when that fails."""
+        return self._predict(rows, raw_score=True)
 
     def contributions(self, rows: Floats) -> Floats:
         """Tree SHAP values (Lundberg et al., 2018), shape (n, n_columns + 1), bias last."""
-        return np.asarray(self._booster.predict(rows, pred_contrib=True), dtype=np.float64)
+        return self._predict(rows, pred_contrib=True)
+
+    def _predict(self, rows: Floats, **options: bool) -> Floats:
+        try:
+            return np.asarray(self._booster.predict(rows, **options), dtype=np.float64)
+        except lightgbm_c.LightGBMError as error:
+            raise PredictionError(f"trees: {error}") from error
