@@ -7,6 +7,7 @@ needs only numpy and the tokenizer.
 """
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,7 +26,11 @@ MAX_TOKENS = 256
 TABLE_FILE = "embedding.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 
+# Tool sets that are remembered: 32 tools with 128 dimensions take 32 kB.
+_MAX_REMEMBERED = 512
+
 Vector = npt.NDArray[np.float32]
+Matrix = npt.NDArray[np.float64]
 
 
 class StaticEncoder:
@@ -51,6 +56,7 @@ class StaticEncoder:
                 f"encoder: tokenizer has {self._tokenizer.get_vocab_size()} tokens, "
                 f"the table only {self.table.shape[0]} rows"
             )
+        self._remembered = lru_cache(maxsize=_MAX_REMEMBERED)(self._encode_all)
 
     @property
     def dimension(self) -> int:
@@ -77,6 +83,20 @@ class StaticEncoder:
             return np.zeros(self.dimension, dtype=np.float32)
         unit: Vector = (vector / norm).astype(np.float16).astype(np.float32)
         return unit
+
+    def encode_recurring(self, texts: tuple[str, ...]) -> Matrix:
+        """Vectors as read-only float64 of shape (n, dimension); the last few hundred are kept.
+
+        For the texts of tools, which an agent repeats on every call; never for what users write.
+        """
+        return self._remembered(texts)
+
+    def _encode_all(self, texts: tuple[str, ...]) -> Matrix:
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float64)
+        for row, text in zip(vectors, texts, strict=True):
+            row[:] = self.encode(text)
+        vectors.flags.writeable = False
+        return vectors
 
     def save(self, folder: Path) -> None:
         """Write the table and the tokenizer into an existing folder."""

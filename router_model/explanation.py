@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from router_model import features
 from router_model.catalog import Catalog
+from router_model.embedding import MATCH_NAMES, MATCH_UNIT, N_MATCH
 from router_model.errors import LogError
 from router_model.policy import HIGHEST_P, CheapestAdequate
 from router_model.predictor import BoundPredictor
@@ -18,6 +19,8 @@ from router_model.types import Candidate, Versions
 N_SHOWN = 6
 TEXT_GROUP = "text_meaning"
 OTHER_GROUP = "model_itself"
+_NAMES = (*features.SCHEMA.names, *MATCH_NAMES, TEXT_GROUP, OTHER_GROUP)
+_UNITS = (*features.SCHEMA.units, *((MATCH_UNIT,) * N_MATCH), None, None)
 Floats = NDArray[np.float64]
 
 
@@ -72,39 +75,38 @@ def _contributions(
     values = _vector(record["features"], "<f4")
     embedding = _vector(record.get("embedding") or "", "<f2")
     table = _table(bound, values, embedding)
-    names = (*features.SCHEMA.names, TEXT_GROUP, OTHER_GROUP)
+    named = np.concatenate([values, embedding[-N_MATCH:]])
     shown = {}
     for candidate in candidates:
         if candidate.model in bound.names:
             row = table[bound.names.index(candidate.model)]
-            shown[candidate.model] = _largest(names, row, values)
+            shown[candidate.model] = _largest(row, named)
     return shown
 
 
 def _table(
     bound: BoundPredictor, values: NDArray[np.float32], embedding: NDArray[np.float32]
 ) -> Floats:
-    """Log-odds (n_models, n_features + 2) by feature, text and the model itself."""
+    """Log-odds (n_models, n_features + N_MATCH + 2): inputs with a name, text, the model itself."""
     n, blend = len(values), bound.predictor.blend
+    n_named = n + N_MATCH
     linear = blend.linear * bound.linear_contributions(values, embedding)
     rows = bound.tree_rows(values[None], embedding[None])
     shap = blend.trees * bound.predictor.trees.contributions(rows)
     n_text = bound.predictor.text_components.shape[1]
-    text = linear[:, n:].sum(axis=1) + shap[:, n : n + n_text].sum(axis=1)
-    model = blend.linear * bound.intercept + shap[:, n + n_text :].sum(axis=1)
-    return np.column_stack([linear[:, :n] + shap[:, :n], text, model])
+    named = np.concatenate([linear[:, :n], linear[:, -N_MATCH:]], axis=1) + shap[:, :n_named]
+    text = linear[:, n:-N_MATCH].sum(axis=1) + shap[:, n_named : n_named + n_text].sum(axis=1)
+    model = blend.linear * bound.intercept + shap[:, n_named + n_text :].sum(axis=1)
+    return np.column_stack([named, text, model])
 
 
-def _largest(
-    names: Sequence[str], row: Floats, values: NDArray[np.float32]
-) -> list[dict[str, Any]]:
+def _largest(row: Floats, values: NDArray[np.float32]) -> list[dict[str, Any]]:
     order = np.argsort(-np.abs(row), kind="stable")[:N_SHOWN]
-    units = features.SCHEMA.units
     return [
         {
-            "feature": names[index],
+            "feature": _NAMES[index],
             "value": float(values[index]) if index < len(values) else None,
-            "unit": units[index] if index < len(units) else None,
+            "unit": _UNITS[index],
             "log_odds": round(float(row[index]), 4),
         }
         for index in order

@@ -13,6 +13,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from router_model.calibration import Calibration
+from router_model.embedding import N_MATCH
 from router_model.heads import ContextScaler, Floats, LinearHead, ModelSpace
 from router_model.trees import Trees
 
@@ -53,7 +54,8 @@ class JointPredictor:
     """The learned part of the router; immutable once built.
 
     `n_features` structural features and an embedding make a context vector. The trees see the
-    features, `text_components` (e, t) of the embedding, and the model's traits and descriptors.
+    features, the embedding's match values, `text_components` (e, t) of its text part, and the
+    model's traits and descriptors.
     """
 
     def __init__(
@@ -86,7 +88,10 @@ class JointPredictor:
     def predict(
         self, features: Vectors, embedding: Vectors, *, names: Sequence[str], descriptors: Vectors
     ) -> Prediction:
-        """Predictions for contexts (n, f) and (n, e) and all named models, shape (n, n_models)."""
+        """Predictions for features and embeddings (one context a row) and all named models.
+
+        Arrays of shape (n_contexts, n_models).
+        """
         return self.bind(names, descriptors).predict_batch(features, embedding)
 
 
@@ -165,9 +170,13 @@ class BoundPredictor:
 
 
 def context_columns(features: Vectors, embedding: Vectors, text_components: Floats) -> Floats:
-    """What the trees see of contexts, shape (n, f + t)."""
-    text: Floats = np.asarray(embedding, np.float64) @ text_components
-    return np.concatenate([np.asarray(features, np.float64), text], axis=1)
+    """What the trees see of contexts, shape (n, f + N_MATCH + t).
+
+    Features, match values as they are, and components of the text's vector.
+    """
+    text, match = embedding[:, :-N_MATCH], embedding[:, -N_MATCH:]
+    components: Floats = np.asarray(text, np.float64) @ text_components
+    return np.concatenate([np.asarray(features, np.float64), match, components], axis=1)
 
 
 def model_columns(traits: Floats, descriptors: Vectors) -> Floats:

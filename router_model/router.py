@@ -16,6 +16,7 @@ from router_model.artifact import Manifest
 from router_model.catalog import Catalog, load_catalog
 from router_model.constraints import admissible, needs_of
 from router_model.descriptors import describe
+from router_model.embedding import embed
 from router_model.encoder import StaticEncoder
 from router_model.errors import ArtifactError, NoAdmissibleModelError
 from router_model.features import Context
@@ -98,8 +99,8 @@ class Router:
         return features.extract(request)
 
     def embed(self, context: Context) -> Vector:
-        """The text vector of a context, float32 of shape (encoder.dimension,)."""
-        return self.encoder.encode(context.text)
+        """Text vector and match values, float32 of shape (encoder.dimension + N_MATCH,)."""
+        return embed(context, self.encoder)
 
     def decide(
         self,

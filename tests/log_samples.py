@@ -24,6 +24,9 @@ class HashEncoder:
         digest = hashlib.sha256(f"{self.hash}{text}".encode()).digest()[: self.dimension]
         return np.frombuffer(digest, dtype=np.uint8).astype(np.float32) / 256.0
 
+    def encode_recurring(self, texts: tuple[str, ...]) -> NDArray[np.float64]:
+        return np.array([self.encode(text) for text in texts], dtype=np.float64)
+
 
 def decision(decision_id: str = "d1", **changes: object) -> dict[str, Any]:
     row: dict[str, Any] = {

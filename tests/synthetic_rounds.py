@@ -9,6 +9,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from router_data.rounds import Rounds
+from router_model.embedding import N_MATCH
 from router_training.params import TrainingParams
 
 Floats = NDArray[np.float64]
@@ -49,7 +50,7 @@ def synthetic_rounds(
         feature_schema="test",
         encoder="test",
         features=np.stack([difficulty, rng.random(n)], axis=1).astype(np.float32),
-        embedding=rng.normal(size=(n, 4)).astype(np.float32),
+        embedding=rng.normal(size=(n, 4 + N_MATCH)).astype(np.float32),
         decision_id=texts([f"d{i:06d}" for i in range(n)]),
         tenant=texts(["t"] * n),
         session=texts([f"s{i}" for i in range(n)]),

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from router_data.tables import TableRequest
-from router_model import features, formats
+from router_model import embedding, features, formats
+from router_model.embedding import N_MATCH, embed
 from router_model.errors import DatasetError, InvalidRequestError
 from router_model.types import WireFormat
 
@@ -22,21 +23,12 @@ _DAY_MS = 86_400_000
 _GROUP_SPAN_MS = 1_000
 
 
-class TextEncoder(Protocol):
-    """What turns a text into a vector; `hash` names its weights."""
-
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-        ...
+class TextEncoder(embedding.TextEncoder, Protocol):
+    """What turns texts into vectors; `hash` names its weights."""
 
     @property
     def hash(self) -> str:
         """Identity of the weights."""
-        ...
-
-    def encode(self, text: str) -> NDArray[np.float32]:
-        """The text's vector."""
         ...
 
 
@@ -44,7 +36,8 @@ class TextEncoder(Protocol):
 class TableContext:
     """What the router would have known about one imported request.
 
-    `embedding` is float32 but holds float16 values, the precision in which the log keeps it.
+    `embedding` is that of `router_model.embedding`: float32 holding float16 values, the
+    precision in which the log keeps it.
     """
 
     features: NDArray[np.float32]
@@ -102,14 +95,15 @@ def _context(
         problems[f"request: unreadable: {error.field}: expected {error.allowed}"] += 1
         return None
     context = features.extract(parsed)
-    vector = encoder.encode(context.text)
-    if vector.shape != (encoder.dimension,):
+    vector = embed(context, encoder)
+    if len(vector) != encoder.dimension + N_MATCH:
         raise DatasetError(
-            f"encoder: got a vector of shape {vector.shape}, expected ({encoder.dimension},)"
+            f"encoder: got a vector of {len(vector) - N_MATCH} numbers, expected "
+            f"{encoder.dimension}"
         )
     return TableContext(
         features=np.asarray(context.values, dtype=np.float32),
-        embedding=vector.astype(np.float16).astype(np.float32),
+        embedding=vector,
         step_type=str(context.step_type),
         input_tokens=int(context.input_tokens),
         client=context.family,

@@ -20,6 +20,7 @@ from router_data.logging_policy import LoggingPolicy
 from router_data.rewards import rewards
 from router_data.rounds import Floats, Ints, Rounds, Texts
 from router_data.store import write_parquet
+from router_model.embedding import N_MATCH
 from router_model.errors import DatasetError
 
 TASKS = ("edit", "search", "explain", "tools")
@@ -105,7 +106,7 @@ class World:
             feature_schema=SCHEMA,
             encoder=SCHEMA,
             features=self.features,
-            embedding=np.zeros((self.n_requests, 0), dtype=np.float32),
+            embedding=np.zeros((self.n_requests, N_MATCH), dtype=np.float32),
             decision_id=_texts([_request_id(i) for i in range(self.n_requests)]),
             tenant=_texts(["simulated"] * self.n_requests),
             session=self.session,

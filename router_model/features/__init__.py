@@ -2,5 +2,6 @@
 
 from router_model.features.extract import SCHEMA, Context, extract
 from router_model.features.schema import Feature, FeatureSchema
+from router_model.features.tools import ToolTexts
 
-__all__ = ["SCHEMA", "Context", "Feature", "FeatureSchema", "extract"]
+__all__ = ["SCHEMA", "Context", "Feature", "FeatureSchema", "ToolTexts", "extract"]

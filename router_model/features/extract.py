@@ -26,7 +26,7 @@ from router_model.features.overlap import OVERLAP_FEATURES, overlap_values
 from router_model.features.schema import Feature, build_schema
 from router_model.features.steps import ends_with_result, step_type
 from router_model.features.text import TEXT_FEATURES, text_facts
-from router_model.features.tools import TOOL_FEATURES, tool_facts
+from router_model.features.tools import TOOL_FEATURES, ToolTexts, tool_facts
 from router_model.features.trajectory import TRAJECTORY_FEATURES, trajectory_values
 from router_model.types import Request, StepType
 
@@ -49,8 +49,8 @@ SCHEMA = build_schema(
 class Context(Struct, frozen=True, kw_only=True):
     """What is known about a request before a model is chosen.
 
-    `values` is the float32 row in the order of `SCHEMA`; `text` is the bounded text to embed;
-    `family` the guessed client, "" if unknown.
+    `values` is the float32 row in the order of `SCHEMA`; `text` is the bounded text to embed,
+    `tool_texts` what it is compared with; `family` the guessed client, "" if unknown.
     """
 
     values: NDArray[np.float32]
@@ -58,6 +58,7 @@ class Context(Struct, frozen=True, kw_only=True):
     step_type: StepType
     input_tokens: int
     family: str
+    tool_texts: ToolTexts = ToolTexts()
 
 
 def extract(request: Request) -> Context:
@@ -74,7 +75,7 @@ def extract(request: Request) -> Context:
     step = step_type(request, user, last_part_is_result=is_result)
     values = (
         *tools.values,
-        *overlap_values(tools, words.distinct),
+        *overlap_values(tools, words),
         words.n_clauses / max(1, len(request.tools)),
         *conversation_values(
             request, conversation=conversation, user=user, total_tokens=total_tokens
@@ -89,4 +90,5 @@ def extract(request: Request) -> Context:
         step_type=step,
         input_tokens=round(total_tokens),
         family=client_family(request),
+        tool_texts=tools.texts,
     )

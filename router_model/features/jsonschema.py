@@ -5,15 +5,26 @@ from typing import Any
 
 import msgspec
 
+from router_model.features.slots import Slots, read_slots
+
 MAX_NODES = 3_000
 """Nodes that are visited; what lies beyond in a giant schema is not counted."""
+
+MAX_ABOUT = 400
+"""Characters that are kept of the parameters' names and descriptions."""
+
+MAX_PARAMETERS = 64
+"""Parameters whose names are kept."""
 
 _UNIONS = ("anyOf", "oneOf", "allOf")
 _MAPS = ("properties", "$defs", "definitions", "patternProperties")
 
 
 class SchemaShape(msgspec.Struct, frozen=True, gc=False):
-    """Counts over one schema. `depth` is 1 for flat properties, 0 for no properties."""
+    """Counts over one schema. `depth` is 1 for flat properties, 0 for no properties.
+
+    `about` holds the names and descriptions of the parameters, cut to `MAX_ABOUT` characters.
+    """
 
     depth: int = 0
     n_properties: int = 0
@@ -26,6 +37,8 @@ class SchemaShape(msgspec.Struct, frozen=True, gc=False):
     n_nodes: int = 0
     is_closed: bool = False
     parameters: tuple[str, ...] = ()
+    slots: Slots = Slots()
+    about: str = ""
 
 
 class _Counter:
@@ -98,7 +111,9 @@ def _shape(schema: bytes) -> SchemaShape:
         node, depth = pending.pop()
         if isinstance(node, dict):
             pending += counter.visit(node, depth)
-    properties = root.get("properties")
+    found = root.get("properties")
+    properties = found if isinstance(found, dict) else {}
+    required = root.get("required")
     return SchemaShape(
         depth=counter.depth,
         n_properties=counter.properties,
@@ -110,5 +125,20 @@ def _shape(schema: bytes) -> SchemaShape:
         n_objects=counter.objects,
         n_nodes=counter.nodes,
         is_closed=root.get("additionalProperties") is False,
-        parameters=tuple(properties)[:64] if isinstance(properties, dict) else (),
+        parameters=tuple(properties)[:MAX_PARAMETERS],
+        slots=read_slots(properties, required if isinstance(required, list) else ()),
+        about=_about(properties),
     )
+
+
+def _about(properties: dict[str, Any]) -> str:
+    """Names and descriptions of the parameters, in their order."""
+    texts: list[str] = []
+    for name, node in list(properties.items())[:MAX_PARAMETERS]:
+        described = node.get("description") if isinstance(node, dict) else None
+        texts.append(
+            f"{name[:MAX_ABOUT]} {described[:MAX_ABOUT]}"
+            if isinstance(described, str)
+            else name[:MAX_ABOUT]
+        )
+    return " ".join(texts)[:MAX_ABOUT]

@@ -1,8 +1,8 @@
 """How well the user's words point at one of the tools."""
 
-from collections.abc import Iterable
-
 from router_model.features.schema import Feature
+from router_model.features.slots import SLOT_FEATURES, slot_values
+from router_model.features.text import TextFacts
 from router_model.features.tools import WEIGHT_UNITS, ToolFacts
 
 OVERLAP_FEATURES = (
@@ -15,11 +15,12 @@ OVERLAP_FEATURES = (
     Feature("best_tool_n_required", "count", "required parameters of the best matching tool"),
     Feature("best_tool_n_properties", "count", "all parameters of the best matching tool"),
     Feature("best_tool_depth", "levels", "nesting of the best matching tool's parameters"),
+    *SLOT_FEATURES,
 )
 
 
-def overlap_values(facts: ToolFacts, words: Iterable[bytes]) -> tuple[float, ...]:
-    """Values of `OVERLAP_FEATURES`; `words` are the distinct lower-case words of the text.
+def overlap_values(facts: ToolFacts, text: TextFacts) -> tuple[float, ...]:
+    """Values of `OVERLAP_FEATURES`, all zero without tools.
 
     Ties go to the tool that is offered first; sums are of integers, so the order of the words
     does not matter.
@@ -30,7 +31,7 @@ def overlap_values(facts: ToolFacts, words: Iterable[bytes]) -> tuple[float, ...
     named: dict[int, int] = {}
     with_parameters: set[int] = set()
     index = facts.index
-    for word in words:
+    for word in text.distinct:
         if word in index:
             for tool, weight in index[word]:
                 scores[tool] = scores.get(tool, 0) + weight
@@ -52,4 +53,5 @@ def overlap_values(facts: ToolFacts, words: Iterable[bytes]) -> tuple[float, ...
         shape.n_top_required,
         len(shape.parameters),
         shape.depth,
+        *slot_values(shape.slots, text),
     )

@@ -18,6 +18,7 @@ TEXT_FEATURES = (
     Feature("type_token_ratio", "share", "distinct words of all words"),
     Feature("non_ascii_share", "share", "bytes outside ASCII"),
     Feature("uppercase_share", "share", "bytes that are capital letters"),
+    Feature("n_capitalised", "count", "words that begin with one capital letter"),
     Feature("n_numbers", "count", "runs of digits"),
     Feature("n_questions", "count", "question marks"),
     Feature("n_commas", "count", "commas and semicolons"),
@@ -62,6 +63,7 @@ _SENTENCE_ENDS = bytes(
 )
 _NOT_UPPER = bytes(range(0x41, 0x5B))
 _NOT_ASCII_REMOVED = bytes(range(0x80))
+_CAPITALISED = re.compile(rb"\b[A-Z][a-z]")
 _PATH = re.compile(
     rb"\.(?:py|pyi|js|jsx|ts|tsx|mjs|go|rs|java|kt|c|h|cc|cpp|hpp|cs|rb|php|swift|scala|lua|sh|sql|"
     rb"html|css|scss|vue|svelte|json|yaml|yml|toml|ini|cfg|env|lock|xml|md|rst|txt|csv|ipynb|proto|"
@@ -82,18 +84,32 @@ _DIFF_STARTS = (b"+", b"-", b"@@", b"diff ", b"index ", b"<<<<<<<", b"=======", 
 
 
 class TextFacts(NamedTuple):
-    """Values of `TEXT_FEATURES`, the distinct words in their order, and the clause estimate."""
+    """Values of `TEXT_FEATURES`, the distinct words in their order, and two counts.
+
+    `padded` is the text as lower-case words, each with a space before and after it.
+    """
 
     values: tuple[float, ...]
     distinct: tuple[bytes, ...]
     n_clauses: int
+    n_numbers: int
+    padded: bytes
+
+
+def plain_words(text: str) -> bytes:
+    """Lower-case words of a text, all else made spaces.
+
+    >>> plain_words("New-York ")
+    b'new york'
+    """
+    return text.encode("utf-8", "replace").translate(_WORDS).strip()
 
 
 def text_facts(text: str) -> TextFacts:
     """Form and words of a bounded text; all zero for the empty text."""
     raw = text.encode("utf-8", "replace")
     if not raw:
-        return TextFacts((0.0,) * len(TEXT_FEATURES), (), 0)
+        return TextFacts((0.0,) * len(TEXT_FEATURES), (), 0, 0, b"")
     spaced = raw.translate(_WORDS)
     words = spaced.split()
     counted = Counter(words)
@@ -104,6 +120,7 @@ def text_facts(text: str) -> TextFacts:
     on_lines = b"\n" + raw
     n_items = len(_LIST_ITEM.findall(on_lines))
     n_clauses = 1 + lexicon[CONJUNCTION] + n_items
+    n_numbers = len(raw.translate(_DIGITS_ONLY).split())
     values = (
         len(words),
         n_sentences,
@@ -111,7 +128,8 @@ def text_facts(text: str) -> TextFacts:
         len(distinct) / n_words,
         len(raw.translate(None, _NOT_ASCII_REMOVED)) / len(raw),
         1.0 - len(raw.translate(None, _NOT_UPPER)) / len(raw),
-        len(raw.translate(_DIGITS_ONLY).split()),
+        len(_CAPITALISED.findall(raw)),
+        n_numbers,
         raw.count(b"?"),
         raw.count(b",") + raw.count(b";"),
         raw.count(b'"') + raw.count(b"`") + raw.count(b" '"),
@@ -126,7 +144,7 @@ def text_facts(text: str) -> TextFacts:
         n_clauses,
         *lexicon,
     )
-    return TextFacts(values, distinct, n_clauses)
+    return TextFacts(values, distinct, n_clauses, n_numbers, b" " + spaced + b" ")
 
 
 def _n_sentences(raw: bytes) -> int:

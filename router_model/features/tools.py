@@ -6,6 +6,7 @@ a bounded cache keyed on the tools themselves.
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -19,7 +20,11 @@ from router_model.types import ToolSpec
 MAX_TOOLS = 512
 """Tools that are read; only the count and the token estimate go on beyond."""
 
+MAX_TEXTS = 32
+"""Tools whose meaning is compared with the text's."""
+
 _MAX_COMPARED = 64
+_MAX_DESCRIPTION = 200
 _MAX_CACHED_BYTES = 131_072
 
 TOOL_FEATURES = (
@@ -33,6 +38,7 @@ TOOL_FEATURES = (
     Feature("required_share", "share", "required of all properties"),
     Feature("n_enums", "count", "enumerated or constant values in all tool schemas"),
     Feature("n_unions", "count", "anyOf, oneOf, allOf and lists of types"),
+    Feature("n_foreign_types", "count", "parameters of a type that JSON Schema does not have"),
     Feature("n_nested_arrays", "count", "properties that are arrays"),
     Feature("n_nested_objects", "count", "properties that are objects"),
     Feature("strict_share", "share", "tools marked strict"),
@@ -65,6 +71,18 @@ WEIGHT_UNITS = 64
 """One matched description word that no other tool has weighs this much."""
 
 
+class ToolTexts(NamedTuple):
+    """What the first `MAX_TEXTS` tools say of themselves, at three lengths, all in their order.
+
+    `names` as words; `described` adds the beginning of the description; `full` also names and
+    descriptions of the parameters.
+    """
+
+    names: tuple[str, ...] = ()
+    described: tuple[str, ...] = ()
+    full: tuple[str, ...] = ()
+
+
 class ToolFacts(Struct, frozen=True):
     """What is computed once for a set of tools.
 
@@ -79,6 +97,7 @@ class ToolFacts(Struct, frozen=True):
     parameter_index: Mapping[bytes, tuple[int, ...]]
     n_name_words: tuple[int, ...]
     shapes: tuple[SchemaShape, ...]
+    texts: ToolTexts
 
 
 def tool_facts(tools: tuple[ToolSpec, ...]) -> ToolFacts:
@@ -107,7 +126,21 @@ def _facts(tools: tuple[ToolSpec, ...]) -> ToolFacts:
         parameter_index=_inverted([_forms(_parameter_words(shape)) for shape in shapes]),
         n_name_words=tuple(max(1, len(w - _STOP_WORDS)) for w in words),
         shapes=shapes,
+        texts=_texts(read[:MAX_TEXTS], shapes),
     )
+
+
+def _texts(tools: Sequence[ToolSpec], shapes: Sequence[SchemaShape]) -> ToolTexts:
+    names = tuple(" ".join(name_words(tool.name[:120])) for tool in tools)
+    described = tuple(
+        f"{name} {tool.description[:_MAX_DESCRIPTION]}".strip()
+        for name, tool in zip(names, tools, strict=True)
+    )
+    full = tuple(
+        f"{text} {shape.about}".strip()
+        for text, shape in zip(described, shapes[: len(tools)], strict=True)
+    )
+    return ToolTexts(names, described, full)
 
 
 def _values(
@@ -134,6 +167,7 @@ def _values(
         n_required / max(1, n_properties),
         sum(shape.n_enums for shape in shapes),
         sum(shape.n_unions for shape in shapes),
+        sum(shape.slots.n_foreign_types for shape in shapes),
         sum(shape.n_arrays for shape in shapes),
         sum(shape.n_objects for shape in shapes),
         sum(tool.is_strict for tool in tools[:MAX_TOOLS]) / n,

@@ -12,6 +12,7 @@ from synthetic_rounds import synthetic_rounds, write_tables
 from router_data.importer import import_tables
 from router_data.logging_policy import LoggingPolicy
 from router_model.artifact import MANIFEST, verify
+from router_model.embedding import N_MATCH
 from router_model.encoder import StaticEncoder
 from router_model.errors import ArtifactError, DatasetError
 from router_training.artifacts import EncoderFinder, load_artifact, tools
@@ -102,7 +103,7 @@ def test_an_exported_artifact_predicts_as_the_trained_one_did(done: Done, tmp_pa
     assert (dest / "MODEL_CARD.md").read_text().startswith("# Model card")
     rng = np.random.default_rng(0)
     features = rng.random((3, predictor.joint.n_features)).astype(np.float32)
-    embedding = rng.random((3, 16)).astype(np.float32)
+    embedding = rng.random((3, 16 + N_MATCH)).astype(np.float32)
     p = predictor.predict(features, embedding, ["cheap", "strong"]).p_adequate
     assert p.shape == (3, 2)
     assert ((p > 0) & (p < 1)).all()

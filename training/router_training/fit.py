@@ -9,6 +9,7 @@ from router_data.descriptors import card_for
 from router_data.rounds import Rounds
 from router_model.calibration import Calibration
 from router_model.descriptors import describe
+from router_model.embedding import N_MATCH
 from router_model.errors import DatasetError
 from router_model.heads import ContextScaler, Floats, LinearHead
 from router_model.predictor import (
@@ -111,7 +112,7 @@ def fit_predictor(
     folds = cross_folds(rounds, seed=seed)
     linear = Linear(z, space.loadings(rounds.models, descriptors), params)
     head, linear_scores = fit_linear(linear, cells, folds)
-    text = text_components(rounds.embedding, params.n_text_components)
+    text = text_components(rounds.embedding[:, :-N_MATCH], params.n_text_components)
     table = TreeTable(
         context_columns(rounds.features, rounds.embedding, text),
         model_columns(space.traits, descriptors),
