@@ -1,61 +1,79 @@
-# Targets set up what they need; nothing has to be installed beforehand but Python 3.11+, git and make.
-PYTHON ?= python3
+# Targets set up what they need: nothing but Python 3.11 or newer, git and make is expected.
+# PYTHON, PORT, HOST, ARGS may be given: make run PORT=9000 ARGS='--workers 2'
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(if $(shell \
+  $(name) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))) python3)
 VENV := .venv
 BIN := $(VENV)/bin
-HOST ?= 127.0.0.1
-PORT ?= 8080
+HOST :=
+JOBS ?= 2
 # Oversubscribed OpenMP threads spin: LightGBM was 40 times slower without these two.
-export OMP_NUM_THREADS ?= 2
+export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
+# Constraints for what is installed and for what builds it; the second name is that of newer pips.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+INSTALL := $(BIN)/python -m pip install --quiet
+TESTS := $(BIN)/python -m pytest --numprocesses $(JOBS)
 
-.PHONY: help setup run test test-fast check bench clean
+.PHONY: help setup run test test-fast lint check bench starter constraints clean python
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed, '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | tail -1)." \
+	  "Name another one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 
 # Serving alone needs neither torch nor mlflow: `make run` is quick on a fresh clone.
-$(VENV)/.serve: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve]'
+$(VENV)/.serve: pyproject.toml constraints.txt | python
+	@echo "Installing the service into $(VENV) (about a minute, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) --editable '.[serve]'
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+$(VENV)/.dev: pyproject.toml constraints.txt | python
+	@echo "Installing the service, training and the tools of development into $(VENV)" \
+	  "(a few minutes, once; torch and mlflow are large)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) --editable '.[dev]'
 	@touch $(VENV)/.serve $@
 
 setup: $(VENV)/.dev  ## install everything into .venv
 
 run: $(VENV)/.serve  ## start the service on 127.0.0.1:8080 with the starter artifact
-	@$(BIN)/router-serve --host $(HOST) --port $(PORT)
+	@$(BIN)/router-serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
 
 test: $(VENV)/.dev  ## every test
-	$(BIN)/python -m pytest
+	$(TESTS) $(ARGS)
 
 test-fast: $(VENV)/.dev  ## the tests that take seconds
-	$(BIN)/python -m pytest -m 'not statistical and not service'
+	$(TESTS) -m 'not statistical and not service' $(ARGS)
 
-check: $(VENV)/.dev  ## format, lint, types, import rules and every test
+lint: $(VENV)/.dev  ## format, lint, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+
+check: lint test  ## all of that and every test: what CI runs
+
+bench: $(VENV)/.dev  ## latency of the service beside that of a server that decides nothing
+	$(BIN)/python -m router_bench $(ARGS)
+
+constraints: $(VENV)/.dev  ## pin what pyproject.toml asks for; UPGRADE=1 takes newer releases
+	@$(INSTALL) pip-tools
+	cp constraints.txt $(VENV)/constraints.in
+	env -u PIP_CONSTRAINT -u PIP_BUILD_CONSTRAINT $(BIN)/pip-compile --quiet \
+	  --extra dev --strip-extras --allow-unsafe --no-annotate --no-header --no-config \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
+	  $(if $(UPGRADE),--upgrade) --output-file $(VENV)/constraints.in pyproject.toml
+	# Kept out: the project itself, what names a build or a place, comments.
+	{ echo '# Made by `make constraints` from pyproject.toml.'; \
+	  sed -n -E 's/^([a-z0-9._-]+==[^+ ]+).*/\1/p' $(VENV)/constraints.in; } > $(VENV)/constraints.out
+	! grep -i -E 'nvidia|cuda|triton' $(VENV)/constraints.out
+	mv $(VENV)/constraints.out constraints.txt
 
 clean:  ## remove the environment and all caches, keep the state in var/
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
-
-# Only sets under MIT or Apache-2.0 train the shipped artifact; see router_model/starter/MODEL_CARD.md.
-DATA ?= ../shared/data
-STARTER_SETS := coderouterbench routerbench_subset routellm tau_bench tau2_bench
-WORK ?= var/starter
-
-starter: $(VENV)/.dev  ## retrain the shipped starter artifact from DATA (default ../shared/data)
-	rm -rf $(WORK) && mkdir -p $(WORK)
-	$(BIN)/router-train encoder wordllama --out $(WORK)/encoder
-	for set in $(STARTER_SETS); do \
-	  $(BIN)/router-data import $(DATA)/$$set --state $(WORK) --encoder $(WORK)/encoder || exit 1; \
-	done
-	$(BIN)/router-train run --state $(WORK) --params training/params.toml
-	$(BIN)/router-train export --state $(WORK) --alias challenger --dest $(WORK)/exported
-	rm -rf router_model/starter && cp -rL $(WORK)/exported router_model/starter
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
