@@ -30,7 +30,7 @@ class TrainingParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Skills by which models are told apart; more tell finer, and need more rows a model."""
     n_model_components: int = 4
     """Components of the model descriptors that meet the context; more tell models apart finer."""
-    ridges: tuple[float, ...] = (500.0, 2000.0, 8000.0)
+    ridges: tuple[float, ...] = (700.0, 5000.0, 40000.0)
     """Candidate penalties of the linear weights; held-out loss chooses, more take longer."""
     own_ridge_factor: float = 0.5
     """How much more a model's own weights are held back than those shared by all models."""
