@@ -13,7 +13,8 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-INSTALL := $(BIN)/python -m pip install --quiet
+# Twice quiet: errors only.
+INSTALL := $(BIN)/python -m pip install -qq
 TESTS := $(BIN)/python -m pytest --numprocesses $(JOBS)
 
 .PHONY: help setup run test test-fast lint check bench starter constraints clean python
