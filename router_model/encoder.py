@@ -28,6 +28,7 @@ TOKENIZER_FILE = "tokenizer.json"
 
 # Tool sets that are remembered: 32 tools with 128 dimensions take 32 kB.
 _MAX_REMEMBERED = 512
+_MAX_WORDS = 8192
 
 Vector = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
@@ -57,6 +58,7 @@ class StaticEncoder:
                 f"the table only {self.table.shape[0]} rows"
             )
         self._remembered = lru_cache(maxsize=_MAX_REMEMBERED)(self._encode_all)
+        self._remembered_ids = lru_cache(maxsize=_MAX_WORDS)(self._ids)
 
     @property
     def dimension(self) -> int:
@@ -73,30 +75,41 @@ class StaticEncoder:
 
     def encode(self, text: str) -> Vector:
         """Unit vector, float32 of shape (dimension,); zeros for a text without tokens."""
-        ids = self._tokenizer.encode(text, add_special_tokens=False).ids[:MAX_TOKENS]
-        if not ids:
-            return np.zeros(self.dimension, dtype=np.float32)
-        total = self.table[ids].sum(axis=0, dtype=np.int32)
-        vector = total.astype(np.float32) * self.scale
-        norm = np.float32(np.sqrt(np.sum(np.square(vector, dtype=np.float64))))
-        if norm == 0:
-            return np.zeros(self.dimension, dtype=np.float32)
-        unit: Vector = (vector / norm).astype(np.float16).astype(np.float32)
-        return unit
+        return self._unit(self._total(self._ids(text)))
 
     def encode_recurring(self, texts: tuple[str, ...]) -> Matrix:
         """Vectors as read-only float64 of shape (n, dimension); the last few hundred are kept.
 
         For the texts of tools, which an agent repeats on every call; never for what users write.
+        Words are looked up one by one, because tools have most of theirs in common.
         """
         return self._remembered(texts)
 
     def _encode_all(self, texts: tuple[str, ...]) -> Matrix:
-        vectors = np.zeros((len(texts), self.dimension), dtype=np.float64)
-        for row, text in zip(vectors, texts, strict=True):
-            row[:] = self.encode(text)
+        totals = np.zeros((len(texts), self.dimension), dtype=np.int32)
+        for row, text in zip(totals, texts, strict=True):
+            row[:] = self._total([i for word in text.split() for i in self._remembered_ids(word)])
+        vectors = self._unit(totals).astype(np.float64)
         vectors.flags.writeable = False
         return vectors
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _total(self, ids: list[int]) -> npt.NDArray[np.int32]:
+        """Sum of the tokens' vectors, beginning with the first."""
+        # An empty list would index with floats.
+        rows = self.table[ids[:MAX_TOKENS]] if ids else self.table[:0]
+        return np.asarray(rows.sum(axis=0, dtype=np.int32))
+
+    def _unit(self, totals: npt.NDArray[np.int32]) -> Vector:
+        """Vectors of length 1 (0 for zeros) along the last axis, rounded to float16."""
+        vectors = totals.astype(np.float32) * self.scale
+        squares = np.sum(np.square(vectors, dtype=np.float64), axis=-1, keepdims=True)
+        norms = np.sqrt(squares).astype(np.float32)
+        norms[norms == 0] = 1
+        return np.asarray((vectors / norms).astype(np.float16).astype(np.float32))
 
     def save(self, folder: Path) -> None:
         """Write the table and the tokenizer into an existing folder."""

@@ -25,6 +25,7 @@ MAX_TEXTS = 32
 
 _MAX_COMPARED = 64
 _MAX_DESCRIPTION = 200
+_MAX_TEXT = 400
 _MAX_CACHED_BYTES = 131_072
 
 TOOL_FEATURES = (
@@ -137,7 +138,7 @@ def _texts(tools: Sequence[ToolSpec], shapes: Sequence[SchemaShape]) -> ToolText
         for name, tool in zip(names, tools, strict=True)
     )
     full = tuple(
-        f"{text} {shape.about}".strip()
+        f"{text} {shape.about}"[:_MAX_TEXT].strip()
         for text, shape in zip(described, shapes[: len(tools)], strict=True)
     )
     return ToolTexts(names, described, full)
