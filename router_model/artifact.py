@@ -7,6 +7,7 @@
     embedding.safetensors   static table of the text encoder
     tokenizer.json          its tokenizer
     catalog.toml            the models it was made for
+    golden.json             a few predictions, compared when it is loaded
     MODEL_CARD.md           what it was trained on and how good it is
 
 Nothing is pickled. Every file is checked against its hash before it is read.
@@ -93,6 +94,8 @@ def verify(folder: Path) -> Manifest:
         )
     for name, expected in manifest.files.items():
         path = folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ArtifactError(f"{folder / MANIFEST}: lists {name!r}, a file outside the folder")
         if not path.is_file():
             raise ArtifactError(f"{path}: missing, but the manifest lists it")
         if (found := _sha256(path)) != expected:

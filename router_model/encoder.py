@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
@@ -123,8 +124,9 @@ class StaticEncoder:
         try:
             tensors = load((folder / TABLE_FILE).read_bytes())
             tokenizer_json = (folder / TOKENIZER_FILE).read_text(encoding="utf-8")
+            msgspec.json.decode(tokenizer_json)  # tokenizers raises a bare Exception
             return cls(tensors["table"], tensors["scale"], tokenizer_json, name=name)
-        except (OSError, KeyError, SafetensorError) as error:
+        except (OSError, KeyError, SafetensorError, ValueError) as error:
             raise ArtifactError(f"encoder: {folder} can't be read: {error}") from error
 
     @classmethod

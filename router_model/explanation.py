@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from router_model import features
+from router_model import fallback, features
 from router_model.catalog import Catalog
 from router_model.embedding import MATCH_NAMES, MATCH_UNIT, N_MATCH
 from router_model.errors import LogError
@@ -58,8 +58,9 @@ def explain(
 
 def _candidate(entry: Mapping[str, Any]) -> Candidate:
     known = {name: entry[name] for name in Candidate.__struct_fields__ if name in entry}
-    latency = known.get("tool_call_latency_ms")
-    known["tool_call_latency_ms"] = float("nan") if latency is None else latency
+    for name in ("p_adequate", "tool_call_latency_ms"):  # not known: NaN, null in JSON
+        if known.get(name) is None:
+            known[name] = float("nan")
     try:
         return msgspec.convert(known, Candidate, strict=False)
     except msgspec.ValidationError as error:
@@ -69,8 +70,13 @@ def _candidate(entry: Mapping[str, Any]) -> Candidate:
 def _contributions(
     record: Mapping[str, Any], bound: BoundPredictor, candidates: Sequence[Candidate]
 ) -> dict[str, list[dict[str, Any]]]:
-    """The largest contributions by model; empty where the log has another feature schema."""
+    """The largest contributions by model.
+
+    Empty where the log has another feature schema, and where nothing could be predicted.
+    """
     if record.get("feature_schema") != features.SCHEMA.hash or not record.get("features"):
+        return {}
+    if _is_fallback(record):
         return {}
     values = _vector(record["features"], "<f4")
     embedding = _vector(record.get("embedding") or "", "<f2")
@@ -126,14 +132,15 @@ def _alternatives(
     ]
     others = [c for c in candidates if c is not chosen]
     shown = sorted(others, key=lambda c: c.expected_cost)
-    return [{"model": c.model, "if": _condition(c, chosen, record, policy)} for c in shown] + (
-        excluded
-    )
+    conditions = [{"model": c.model, "if": _condition(c, chosen, record, policy)} for c in shown]
+    return conditions + excluded
 
 
 def _condition(
     other: Candidate, chosen: Candidate, record: Mapping[str, Any], policy: CheapestAdequate
 ) -> str:
+    if _is_fallback(record):
+        return "a prediction had been possible, or every stronger model were not admissible"
     gain = other.p_adequate - chosen.p_adequate
     extra = other.expected_cost - chosen.expected_cost
     if record.get("reason") == HIGHEST_P:
@@ -149,6 +156,10 @@ def _condition(
         return f"an inadequate answer cost less than ${extra / gain:.4f}, or its p met min_adequacy"
     failure = policy.failure_cost_usd
     return f"exploration had not drawn {chosen.model} (failure cost ${failure:.4f})"
+
+
+def _is_fallback(record: Mapping[str, Any]) -> bool:
+    return str(record.get("reason")).startswith(fallback.REASON)
 
 
 def _vector(text: str, kind: str) -> NDArray[np.float32]:

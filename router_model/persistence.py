@@ -84,7 +84,7 @@ def load_predictor(folder: Path) -> JointPredictor:
         def head(target: str) -> LinearHead:
             return LinearHead(**{name: arrays[f"{target}.{name}"] for name in _HEAD_ARRAYS})
 
-        return JointPredictor(
+        predictor = JointPredictor(
             n_features=scalars.n_features,
             scaler=ContextScaler(arrays["scaler.mean"], arrays["scaler.scale"]),
             space=space,
@@ -98,5 +98,11 @@ def load_predictor(folder: Path) -> JointPredictor:
             blend=scalars.blend,
             calibration=scalars.calibration,
         )
-    except (OSError, KeyError, SafetensorError, msgspec.DecodeError) as error:
+    except (OSError, KeyError, SafetensorError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{folder}: the predictor can't be read: {error!r}") from error
+    if predictor.trees.n_columns != predictor.n_tree_columns:
+        raise ArtifactError(
+            f"{folder / TREES}: reads rows of {predictor.trees.n_columns} numbers, expected "
+            f"{predictor.n_tree_columns}"
+        )
+    return predictor

@@ -7,6 +7,7 @@ logarithms. A model that was never seen gets its place from its descriptors.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 from msgspec import Struct
@@ -14,12 +15,16 @@ from numpy.typing import NDArray
 
 from router_model.calibration import Calibration
 from router_model.embedding import N_MATCH
+from router_model.errors import PredictionError
 from router_model.heads import ContextScaler, Floats, LinearHead, ModelSpace
 from router_model.trees import Trees
 
 Vectors = NDArray[np.float32]
 ADEQUACY, OUTPUT_TOKENS, LATENCY, COST = "adequacy", "output_tokens", "latency", "cost"
 _MAX_LOG = 20.0
+# Positions of models: all of them, or some by number.
+Columns = slice | NDArray[np.intp]
+_ALL: Final = slice(None)
 
 
 class Prediction(Struct, frozen=True):
@@ -81,6 +86,22 @@ class JointPredictor:
         self.blend = blend
         self.calibration = calibration
 
+    @property
+    def n_dimensions(self) -> int:
+        """Length of the text vectors it reads."""
+        return int(self.text_components.shape[0])
+
+    @property
+    def n_descriptors(self) -> int:
+        """How many numbers describe a model to it."""
+        return len(self.space.descriptor_mean)
+
+    @property
+    def n_tree_columns(self) -> int:
+        """Width of the rows that its trees read."""
+        n_text, n_traits = self.text_components.shape[1], self.space.traits.shape[1]
+        return self.n_features + N_MATCH + int(n_text) + int(n_traits) + self.n_descriptors
+
     def bind(self, names: Sequence[str], descriptors: Vectors) -> "BoundPredictor":
         """The predictor for a fixed list of models; `descriptors` is (n_models, d)."""
         return BoundPredictor(self, names, descriptors)
@@ -96,7 +117,10 @@ class JointPredictor:
 
 
 class BoundPredictor:
-    """A predictor with the coefficients of its models worked out."""
+    """A predictor with the coefficients of its models worked out.
+
+    `abilities` are the log-odds of each model being adequate on the average context.
+    """
 
     def __init__(
         self, predictor: JointPredictor, names: Sequence[str], descriptors: Vectors
@@ -106,9 +130,9 @@ class BoundPredictor:
         loadings = predictor.space.loadings(names, descriptors)
         place = predictor.space.positions(names)
         self.coef, self.intercept = predictor.adequacy.coefficients(loadings, place)
-        self.model_columns = model_columns(
-            predictor.space.traits_of(names, descriptors), descriptors
-        )
+        traits = predictor.space.traits_of(names, descriptors)
+        self.abilities = traits[:, 0]
+        self.model_columns = model_columns(traits, descriptors)
         self._logs = {
             target: (*log.head.coefficients(loadings, place), np.log(log.smearing))
             for target, log in predictor.log_heads.items()
@@ -118,28 +142,32 @@ class BoundPredictor:
             known = predictor.log_heads[COST].is_known
             self._unknown_cost = ~np.where(place >= 0, known[place], False)
 
-    def predict(self, features: Vectors, embedding: Vectors) -> Prediction:
-        """Predictions for one context, shape (n_models,)."""
+    def predict(self, features: Vectors, embedding: Vectors, *, only: Columns = _ALL) -> Prediction:
+        """Predictions for one context, shape (n_models,).
+
+        `only` limits them to the models at these positions. Raises PredictionError when a
+        probability can't be computed or is not a finite number.
+        """
         z = self._standardised(features[None], embedding[None])
-        corrections = self.predictor.trees.score(self.tree_rows(features[None], embedding[None]))
-        p, *others = self._arrays(z, corrections.reshape(1, -1))
+        rows = self.tree_rows(features[None], embedding[None], only=only)
+        p, *others = self._arrays(z, self.predictor.trees.score(rows).reshape(1, -1), only)
         return Prediction(p[0], *(array[0] for array in others))
 
     def predict_batch(self, features: Vectors, embedding: Vectors) -> Prediction:
         """Predictions for contexts (n, f) and (n, e), shape (n, n_models)."""
         z = self._standardised(features, embedding)
         corrections = self.predictor.trees.score_batch(self.tree_rows(features, embedding))
-        return Prediction(*self._arrays(z, corrections.reshape(len(z), -1)))
+        return Prediction(*self._arrays(z, corrections.reshape(len(z), len(self.names)), _ALL))
 
-    def tree_rows(self, features: Vectors, embedding: Vectors) -> Floats:
+    def tree_rows(self, features: Vectors, embedding: Vectors, *, only: Columns = _ALL) -> Floats:
         """Inputs of the trees, one row a (context, model), models varying fastest."""
         contexts: Floats = context_columns(features, embedding, self.predictor.text_components)
-        n, m = len(contexts), len(self.names)
-        cut = contexts.shape[1]
-        rows: Floats = np.empty((n, m, cut + self.model_columns.shape[1]))
+        models = self.model_columns[only]
+        n, m, cut = len(contexts), len(models), contexts.shape[1]
+        rows: Floats = np.empty((n, m, cut + models.shape[1]))
         rows[:, :, :cut] = contexts[:, None, :]
-        rows[:, :, cut:] = self.model_columns
-        return rows.reshape(n * m, -1)
+        rows[:, :, cut:] = models
+        return rows.reshape(n * m, cut + models.shape[1])
 
     def linear_contributions(self, features: Vectors, embedding: Vectors) -> Floats:
         """What each input adds to the linear log-odds, shape (n_models, p)."""
@@ -150,15 +178,21 @@ class BoundPredictor:
     def _standardised(self, features: Vectors, embedding: Vectors) -> Floats:
         return self.predictor.scaler.transform(np.concatenate([features, embedding], axis=1))
 
-    def _arrays(self, z: Floats, corrections: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    def _arrays(
+        self, z: Floats, corrections: Floats, only: Columns
+    ) -> tuple[Floats, Floats, Floats, Floats]:
         blend = self.predictor.blend
-        raw = blend.linear * (z @ self.coef + self.intercept) + blend.trees * corrections
+        linear = (z @ self.coef + self.intercept)[:, only]
+        raw = blend.linear * linear + blend.trees * corrections
+        p = self.predictor.calibration.probability(raw)
+        if not np.isfinite(p).all():
+            raise PredictionError("p_adequate: got a value that is not a finite number")
         cost = np.where(self._unknown_cost, np.nan, self._exponential(COST, z))
         return (
-            self.predictor.calibration.probability(raw),
-            self._exponential(OUTPUT_TOKENS, z),
-            self._exponential(LATENCY, z),
-            cost,
+            p,
+            self._exponential(OUTPUT_TOKENS, z)[:, only],
+            self._exponential(LATENCY, z)[:, only],
+            cost[:, only],
         )
 
     def _exponential(self, target: str, z: Floats) -> Floats:

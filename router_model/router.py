@@ -3,25 +3,27 @@
 context -> predict -> price -> constrain -> decide
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
-from router_model import artifact, explanation, features
+from router_model import artifact, explanation, fallback, features
 from router_model.artifact import Manifest
 from router_model.catalog import Catalog, load_catalog
 from router_model.constraints import admissible, needs_of
-from router_model.descriptors import describe
+from router_model.descriptors import DESCRIPTOR_NAMES, describe
 from router_model.embedding import embed
 from router_model.encoder import StaticEncoder
-from router_model.errors import ArtifactError, NoAdmissibleModelError
+from router_model.errors import ArtifactError, NoAdmissibleModelError, PredictionError
 from router_model.features import Context
+from router_model.golden import check_golden
 from router_model.persistence import load_predictor
-from router_model.policy import CheapestAdequate, draw
+from router_model.policy import CheapestAdequate, Choice, draw
 from router_model.predictor import BoundPredictor, JointPredictor, Prediction
 from router_model.pricing import expected_cost
 from router_model.types import (
@@ -40,6 +42,15 @@ Vector = NDArray[np.float32]
 _NO_TOKENS: Mapping[str, int] = {}
 # Without any observed output: what a step of a coding agent writes, about.
 _DEFAULT_OUTPUT_TOKENS = 600.0
+
+
+class _Scored(Struct, frozen=True):
+    """Admissible cards, candidates by model, why others are excluded, why p is unknown or ""."""
+
+    cards: tuple[ModelCard, ...]
+    candidates: Mapping[str, Candidate]
+    excluded: Mapping[str, str]
+    problem: str
 
 
 class Router:
@@ -63,17 +74,20 @@ class Router:
             artifact=manifest.version, catalog=catalog.version, policy=policy.version
         )
         self._cards: tuple[ModelCard, ...] = tuple(catalog.models.values())
+        rows = [describe(card) for card in self._cards]
         self.bound: BoundPredictor = predictor.bind(
-            [card.id for card in self._cards],
-            np.stack([describe(card) for card in self._cards]),
+            tuple(catalog.models), np.array(rows, np.float32).reshape(-1, len(DESCRIPTOR_NAMES))
         )
+        self._place = {card.id: index for index, card in enumerate(self._cards)}
+        self._abilities = dict(zip(self.bound.names, self.bound.abilities.tolist(), strict=True))
 
     @classmethod
     def load(cls, path: Path, *, catalog: Catalog | None = None) -> Self:
         """The router in an artifact folder, every file's hash checked first.
 
         `catalog` replaces the artifact's own. Raises ArtifactError where the folder is
-        incomplete, altered, or made for another feature schema.
+        incomplete, altered, made for another feature schema, or where its golden predictions
+        do not come out again.
         """
         manifest = artifact.verify(path)
         if manifest.feature_schema != features.SCHEMA.hash:
@@ -86,8 +100,17 @@ class Router:
             raise ArtifactError(
                 f"{path}: trained with encoder {manifest.encoder}, holds {encoder.hash}"
             )
+        predictor = load_predictor(path)
+        sizes = (predictor.n_features, predictor.n_dimensions, predictor.n_descriptors)
+        expected = (features.SCHEMA.n, encoder.dimension, len(DESCRIPTOR_NAMES))
+        if sizes != expected:
+            raise ArtifactError(
+                f"{path}: the predictor reads {sizes} features, dimensions and descriptors, "
+                f"expected {expected}"
+            )
+        check_golden(path, predictor, encoder)
         return cls(
-            predictor=load_predictor(path),
+            predictor=predictor,
             encoder=encoder,
             catalog=catalog or load_catalog(path / CATALOG_FILE),
             policy=_policy(manifest, path),
@@ -116,27 +139,17 @@ class Router:
         """The decision for a request; the same decision_id gives the same one.
 
         `cached_tokens` says how much of the prefix each model is expected to have warm.
-        Raises NoAdmissibleModelError with the reason for every model.
+        Raises NoAdmissibleModelError with the reason for every model. Where no prediction is
+        possible, `fallback` chooses, and `policy` and `reason` say so.
         """
         context = self.context(request) if context is None else context
         embedding = self.embed(context) if embedding is None else embedding
-        prediction = self.bound.predict(context.values, embedding)
-        candidates = self._price(request, context, prediction, cached_tokens)
-        cards, excluded = admissible(
-            self._cards,
-            needs=needs_of(request, input_tokens=context.input_tokens),
-            overrides=overrides,
-            candidates=candidates,
-        )
-        if not cards:
-            raise NoAdmissibleModelError(excluded)
-        choice = self.policy.choose(
-            [candidates[card.id] for card in cards],
-            min_adequacy=overrides.min_adequacy,
-            is_side_call=context.step_type.is_side_call,
-        )
+        scored = self._score(request, context, embedding, overrides, cached_tokens)
+        if not scored.cards:
+            raise NoAdmissibleModelError(scored.excluded)
+        choice = self._choose(scored, context, overrides)
         model = draw(choice.distribution, decision_id=decision_id)
-        card, chosen = self.catalog.models[model], candidates[model]
+        card, chosen = self.catalog.models[model], scored.candidates[model]
         return Decision(
             decision_id=decision_id,
             model=model,
@@ -145,9 +158,9 @@ class Router:
             fallbacks=tuple(c.model for c in choice.ranked if c.model != model),
             expected=expected_of(chosen),
             propensity=choice.distribution[model],
-            policy=self.policy.name,
+            policy=fallback.NAME if scored.problem else self.policy.name,
             reason=choice.reason,
-            excluded=excluded,
+            excluded=scored.excluded,
             versions=self.versions,
             distribution=choice.distribution,
             candidates=choice.ranked,
@@ -168,8 +181,51 @@ class Router:
             catalog=self.catalog,
         )
 
+    def _score(
+        self,
+        request: Request,
+        context: Context,
+        embedding: Vector,
+        overrides: PolicyOverrides,
+        cached_tokens: Mapping[str, int],
+    ) -> _Scored:
+        """Predict, price, constrain; only models that the request allows at all are scored."""
+        needs = needs_of(request, input_tokens=context.input_tokens)
+        able, unable = admissible(self._cards, needs=needs, overrides=overrides)
+        prediction, problem = self._predict(able, context, embedding)
+        candidates = self._price(able, request, context, prediction, cached_tokens)
+        cards, beyond = admissible(able, needs=needs, overrides=overrides, candidates=candidates)
+        excluded = unable | beyond
+        ordered = {card.id: excluded[card.id] for card in self._cards if card.id in excluded}
+        return _Scored(cards, candidates, ordered, problem)
+
+    def _predict(
+        self, cards: Sequence[ModelCard], context: Context, embedding: Vector
+    ) -> tuple[Prediction, str]:
+        """The prediction for these models only, and "" or why there is none."""
+        places = np.array([self._place[card.id] for card in cards], dtype=np.intp)
+        try:
+            return self.bound.predict(context.values, embedding, only=places), ""
+        except PredictionError as error:
+            return fallback.no_prediction(len(cards)), str(error)
+
+    def _choose(self, scored: _Scored, context: Context, overrides: PolicyOverrides) -> Choice:
+        if scored.problem:
+            return fallback.choose_strongest(
+                scored.cards,
+                scored.candidates,
+                abilities=self._abilities,
+                problem=scored.problem,
+            )
+        return self.policy.choose(
+            [scored.candidates[card.id] for card in scored.cards],
+            min_adequacy=overrides.min_adequacy,
+            is_side_call=context.step_type.is_side_call,
+        )
+
     def _price(
         self,
+        cards: Sequence[ModelCard],
         request: Request,
         context: Context,
         prediction: Prediction,
@@ -177,7 +233,7 @@ class Router:
     ) -> dict[str, Candidate]:
         candidates = {}
         for card, p, output, latency in zip(
-            self._cards,
+            cards,
             prediction.p_adequate.tolist(),
             prediction.output_tokens.tolist(),
             prediction.tool_call_latency_ms.tolist(),

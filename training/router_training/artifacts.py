@@ -12,9 +12,11 @@ from router_model import features
 from router_model.artifact import verify, write_manifest
 from router_model.encoder import TABLE_FILE, StaticEncoder
 from router_model.errors import ArtifactError, DatasetError
+from router_model.golden import golden_of, write_golden
 from router_model.persistence import load_predictor, save_predictor
 from router_model.policy import CheapestAdequate
 from router_training.fit import FittedPredictor, fit_predictor
+from router_training.goldens import golden_cards, golden_contexts
 from router_training.params import TrainingParams
 from router_training.pipeline import Tools
 
@@ -82,6 +84,10 @@ def write_artifact(
     served = policy or CheapestAdequate()
     save_predictor(predictor.joint, folder)
     encoder.save(folder)
+    golden = golden_of(
+        predictor.joint, encoder, contexts=golden_contexts(), cards=golden_cards(predictor.models)
+    )
+    write_golden(golden, folder)
     (folder / CATALOG).write_bytes((files("router_data") / CATALOG).read_bytes())
     (folder / MODEL_CARD).write_text(model_card(predictor.models, about), encoding="utf-8")
     write_manifest(
