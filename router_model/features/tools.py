@@ -165,7 +165,7 @@ def _values(
         n_properties,
         max((shape.n_properties for shape in shapes), default=0),
         n_required,
-        n_required / max(1, n_properties),
+        min(1.0, n_required / max(1, n_properties)),
         sum(shape.n_enums for shape in shapes),
         sum(shape.n_unions for shape in shapes),
         sum(shape.slots.n_foreign_types for shape in shapes),

@@ -1,6 +1,9 @@
 """Laws of the features that hold for every request."""
 
+from random import Random
+
 import numpy as np
+import pytest
 from conversations import SHELL_TOOLS, user, values
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +14,7 @@ from router_model.features.harness import bounded, strip_harness
 from router_model.tokens import estimate_many, estimate_tokens
 from router_model.types import Message, Part, Request, StepType, ToolSpec
 
+BEST_TOOL = ("best_tool_", "numbers_per_")
 anything = st.text(max_size=300)
 pieces = st.sampled_from(
     ["<task>", "</task>", "<system-reminder>", "</system-reminder>", "\n", "```", "Error: ", "{",
@@ -34,7 +38,16 @@ tools = st.builds(
     ToolSpec,
     name=st.sampled_from(["bash", "edit_file", "get_weather", "getUserByID", ""]),
     description=texts,
-    schema=st.sampled_from([b"", b"{", b'{"properties": {"city": {}}, "required": ["city"]}']),
+    schema=st.sampled_from(
+        [
+            b"",
+            b"{",
+            b'{"properties": {"city": {}}, "required": ["city"]}',
+            b'{"properties": {"bug": {"type": "float", "enum": ["fix", 1, null, [2]]}, "task": 3},'
+            b' "required": ["bug", "task", "bug", "absent"]}',
+            b'{"properties": {"n": {"type": "integer"}, "m": {"type": "HashMap"}}, "required": 1}',
+        ]
+    ),
 )
 requests = st.builds(
     Request,
@@ -86,6 +99,17 @@ def test_one_more_tool_never_lowers_the_tokens(request: Request) -> None:
     more = replace(request, tools=(*request.tools, SHELL_TOOLS[0]))
     assert extract(more).input_tokens > extract(request).input_tokens
     assert values(more)["n_tools"] == values(request)["n_tools"] + 1
+
+
+@given(requests, st.randoms(use_true_random=False))
+def test_the_order_of_tools_matters_only_where_two_match_equally(
+    request: Request, random: Random
+) -> None:
+    shuffled = replace(request, tools=tuple(random.sample(request.tools, len(request.tools))))
+    first, second = values(request), values(shuffled)
+    if first["overlap_best"] == first["overlap_second"]:
+        first = {name: first[name] for name in first if not name.startswith(BEST_TOOL)}
+    assert {name: second[name] for name in first} == pytest.approx(first, rel=1e-6)
 
 
 @given(requests, anything.map(str.strip).filter(lambda text: text and "<" not in text))
