@@ -8,7 +8,13 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 from sklearn.base import BaseEstimator
 from sklearn.isotonic import IsotonicRegression
-from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
 
 from router_model.calibration import Calibration
 from router_model.predictor import Blend
@@ -33,10 +39,13 @@ class LogitCalibrator(BaseEstimator):  # type: ignore[misc] # scikit-learn ships
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit on raw log-odds `X` (n,) or (n, 1) and targets `y` in [0, 1]."""
-        raw = check_array(X, ensure_2d=False, dtype=np.float64).reshape(-1)
-        target = check_array(y, ensure_2d=False, dtype=np.float64).reshape(-1)
-        weight = np.ones(len(raw)) if sample_weight is None else np.asarray(sample_weight, float)
-        check_consistent_length(raw, target, weight)
+        raw = _one_column(X)
+        target = column_or_1d(check_array(y, ensure_2d=False, dtype=np.float64))
+        check_consistent_length(raw, target)
+        weight = _check_sample_weight(
+            sample_weight, raw, dtype=np.float64, ensure_non_negative=True
+        )
+        self.n_features_in_ = 1
         slope, intercept = _sigmoid(raw, target, weight)
         self.calibration_ = Calibration((-1.0, 1.0), (intercept - slope, intercept + slope))
         if self.method == "isotonic":
@@ -46,8 +55,15 @@ class LogitCalibrator(BaseEstimator):  # type: ignore[misc] # scikit-learn ships
     def predict(self, X: ArrayLike) -> Floats:
         """Calibrated probabilities of raw log-odds, shape (n,)."""
         check_is_fitted(self)
-        raw = check_array(X, ensure_2d=False, dtype=np.float64).reshape(-1)
+        raw = _one_column(X)
         return self.calibration_.probability(raw)
+
+
+def _one_column(X: ArrayLike) -> Floats:
+    values: Floats = check_array(X, ensure_2d=False, dtype=np.float64)
+    if values.ndim == 2 and values.shape[1] != 1:
+        raise ValueError(f"X: got {values.shape[1]} columns, expected one of log-odds")
+    return values.reshape(-1)
 
 
 def blend_weights(linear: Floats, trees: Floats, y: Floats, weight: Floats) -> Blend:
