@@ -1,0 +1,5 @@
+"""Start the command `python -m router_bench`."""
+
+from router_bench.cli import app
+
+app()
