@@ -59,9 +59,14 @@ class ModelSpace(Struct, frozen=True):
         return np.clip(np.nan_to_num(scaled, nan=0.0), -_CLIP, _CLIP)
 
     def positions(self, names: Sequence[str]) -> NDArray[np.int64]:
-        """Index into `names` for each model, -1 for models never seen."""
-        known = {name: index for index, name in enumerate(self.names)}
-        return np.array([known.get(name, -1) for name in names], dtype=np.int64)
+        """Index into `names` for each model, -1 for models never seen.
+
+        A name that was not seen exactly is found without regard to case and "provider/".
+        """
+        plain = {_plain(name): index for index, name in enumerate(self.names)}
+        exact = {name: index for index, name in enumerate(self.names)}
+        found = [exact.get(name, plain.get(_plain(name), -1)) for name in names]
+        return np.array(found, dtype=np.int64)
 
     def traits_of(self, names: Sequence[str], descriptors: NDArray[np.floating]) -> Floats:
         """Traits of each model, shape (n_models, t): learned, or estimated where never seen."""
@@ -100,3 +105,7 @@ class LinearHead(Struct, frozen=True):
             coef = coef + np.where(is_seen, self.own[:, place], 0.0)
             intercept = intercept + np.where(is_seen, self.offset[place], 0.0)
         return coef, intercept
+
+
+def _plain(name: str) -> str:
+    return name.lower().rsplit("/", 1)[-1]

@@ -79,7 +79,7 @@ def write_artifact(
     about: Mapping[str, Any],
     policy: CheapestAdequate | None = None,
 ) -> None:
-    """Fill an empty folder with a complete artifact; `about` holds `metrics` and `lineage`."""
+    """Fill an empty folder with a complete artifact; `about` holds `metrics`, `lineage`, `note`."""
     metrics, lineage = about.get("metrics", {}), about.get("lineage", {})
     served = policy or CheapestAdequate()
     save_predictor(predictor.joint, folder)
@@ -127,6 +127,7 @@ def model_card(models: tuple[str, ...], about: Mapping[str, Any]) -> str:
     return (
         "# Model card\n\nPredicts, for a request and a model, the probability of an adequate "
         "answer, its output tokens, tool-call latency and cost.\n\n"
+        f"{about.get('note', '')}"
         f"## Trained on\n\n{lineage}\n\nModels with outcomes: {', '.join(models)}.\n\n"
         "## Measured on later requests it was not trained on\n\n"
         f"| metric | value |\n| --- | --- |\n{metrics}\n"

@@ -37,6 +37,9 @@ _STATE = Path("var")
 def run(
     state: State = _STATE,
     params_file: ParamsFile = None,
+    note: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Markdown for the model card.")
+    ] = None,
     promote_now: Annotated[
         bool, typer.Option("--promote", help="Promote and export when the gate has no objection.")
     ] = False,
@@ -64,6 +67,7 @@ def run(
                 registry=registry,
                 tools=tools(params, state),
                 work=Path(work),
+                note="" if note is None else note.read_text(encoding="utf-8").strip() + "\n\n",
                 on_step=on_step,
             )
             bar.update(len(pipeline.STEPS) - bar.n)

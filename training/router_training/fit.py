@@ -28,6 +28,8 @@ from router_training.space import fit_space
 from router_training.splits import grouped_folds
 
 _N_CROSS_FOLDS = 3
+# The log-odds of a probability of exactly 0 or 1 are infinite.
+_LEAST_P = 1e-12
 
 
 class FittedPredictor(Struct, frozen=True):
@@ -210,5 +212,6 @@ def recalibrated(joint: JointPredictor, rounds: Rounds, params: TrainingParams) 
         names=rounds.models,
         descriptors=descriptor_table(rounds.models),
     ).p_adequate[cells.context, cells.model]
+    p = np.clip(p, _LEAST_P, 1 - _LEAST_P)
     raw = joint.calibration.raw_of(np.log(p) - np.log1p(-p))
     return LogitCalibrator(params.calibration).fit(raw, cells.y).calibration_

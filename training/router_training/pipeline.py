@@ -63,12 +63,13 @@ def run(
     registry: Registry,
     tools: Tools[P],
     work: Path,
+    note: str = "",
     on_step: OnStep = lambda step: None,
 ) -> RunResult:
     """Train on the log of a state folder, evaluate on its latest part, register a challenger.
 
     `work` is an empty folder for the artifact and the reports. Raises DatasetError when the log
-    is empty or too small.
+    is empty or too small. `note` is Markdown that goes into the model card.
     """
     on_step("dataset")
     rounds = load_rounds(state, rule=AdequacyRule(min_reward=params.adequacy_threshold))
@@ -91,7 +92,7 @@ def run(
     tags = lineage(rounds, split, against)
     artifact = work / "artifact"
     artifact.mkdir()
-    tools.write(predictor, artifact, {"metrics": metrics, "lineage": tags})
+    tools.write(predictor, artifact, {"metrics": metrics, "lineage": tags, "note": note})
     files = write_reports(reports, work / "report")
     on_step("register")
     version = registry.register(
@@ -202,7 +203,11 @@ def champion_metrics(
 
 def lineage(rounds: Rounds, split: TimeSplit, against: tuple[str, ...]) -> dict[str, str]:
     """What a version came from, as tags."""
+    names, counts = np.unique(rounds.dataset.astype(str), return_counts=True)
     return {
+        "datasets": ", ".join(
+            f"{name or 'live traffic'} ({count})" for name, count in zip(names, counts, strict=True)
+        ),
         "data_snapshot": rounds.snapshot_hash,
         "code_revision": code_revision(Path(__file__).parent),
         "feature_schema": rounds.feature_schema,
