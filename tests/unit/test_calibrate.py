@@ -28,7 +28,9 @@ class FirstColumn(LogitCalibrator):
 
 
 # Only check_array_api_input skips itself: nothing here runs on other array libraries.
-@parametrize_with_checks([FirstColumn("isotonic"), FirstColumn("sigmoid")])
+@parametrize_with_checks(  # type: ignore[untyped-decorator] # scikit-learn ships no types
+    [FirstColumn("isotonic"), FirstColumn("sigmoid")]
+)
 def test_the_calibrator_is_a_scikit_learn_estimator(estimator: Any, check: Any) -> None:
     check(estimator)
 
