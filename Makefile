@@ -63,6 +63,21 @@ check: lint test  ## all of that and every test: what CI runs
 bench: $(VENV)/.dev  ## latency of the service beside that of a server that decides nothing
 	$(BIN)/python -m router_bench $(ARGS)
 
+# Only sets under MIT or Apache-2.0 train the shipped artifact; see training/starter.md.
+DATA ?= ../shared/data
+WORK ?= var/starter
+STARTER_SETS := coderouterbench routerbench_subset routellm tau_bench tau2_bench
+
+starter: $(VENV)/.dev  ## retrain the shipped starter artifact from the interchange tables in DATA
+	rm -rf $(WORK) && mkdir -p $(WORK)
+	$(BIN)/router-train encoder wordllama --out $(WORK)/encoder
+	for set in $(STARTER_SETS); do \
+	  $(BIN)/router-data import $(DATA)/$$set --state $(WORK) --encoder $(WORK)/encoder || exit 1; \
+	done
+	$(BIN)/router-train run --state $(WORK) --params training/params.toml --note training/starter.md
+	$(BIN)/router-train export --state $(WORK) --alias challenger --dest $(WORK)/exported
+	rm -rf router_model/starter && cp -rL $(WORK)/exported router_model/starter
+
 constraints: $(VENV)/.dev  ## pin what pyproject.toml asks for; UPGRADE=1 takes newer releases
 	@$(INSTALL) pip-tools
 	cp constraints.txt $(VENV)/constraints.in
