@@ -94,6 +94,14 @@ class World:
         cells = [self._cell(i, j) for i in range(self.n_requests) for j in range(len(self.models))]
         write_parquet(folder / "outcomes.parquet", cells)
 
+    def chat_body(self, index: int) -> bytes:
+        """Request `index` as an OpenAI chat body, with the prompt and tools of the tables."""
+        row = self._request(index)
+        body = {"model": "auto", "messages": [{"role": "user", "content": row["prompt"]}]}
+        if row["tools"] is not None:
+            body["tools"] = msgspec.json.decode(row["tools"])
+        return msgspec.json.encode(body)
+
     def _rounds(self, index: Ints, chosen: Ints, propensity: Floats) -> Rounds:
         n_rows = len(index)
         names = tuple(sorted(self.models))
