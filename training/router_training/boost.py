@@ -46,9 +46,9 @@ def fit_trees(
             continue
         booster = _boost(rows, cells, ~held, params=params, seed=seed, stop_on=held)
         numbers.append(booster.best_iteration)
-        held_out[held] = booster.predict(
-            rows[held], raw_score=True, num_iteration=booster.best_iteration
-        )
+        scores = booster.predict(rows[held], raw_score=True, num_iteration=booster.best_iteration)
+        # Dense rows give a dense answer.
+        held_out[held] = np.asarray(scores)
     n_trees = max(1, round(float(np.mean(numbers)) * _GROWTH)) if numbers else 1
     everything = np.ones(len(cells.y), dtype=bool)
     final = _boost(rows, cells, everything, params=params, seed=seed, n_trees=n_trees)
