@@ -53,7 +53,11 @@ def test_the_gradient_is_that_of_the_loss(link: Link, with_prior: bool) -> None:
     if with_prior:
         objective.prior = rng.normal(size=M)
     at = rng.normal(0.0, 0.3, objective.size)
-    numeric = approx_fprime(at, lambda x: objective(x)[0])
+
+    def loss(flat: Floats) -> float:
+        return objective(flat)[0]
+
+    numeric = approx_fprime(at, loss)
     assert objective(at)[1] == pytest.approx(numeric, abs=1e-3)
 
 
