@@ -8,7 +8,7 @@ to need more.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -44,6 +44,9 @@ class _Case(Struct, frozen=True, gc=False):
     candidate: Candidate | None
 
 
+_Check = Callable[[_Case], str | None]
+
+
 def needs_of(request: Request, *, input_tokens: int) -> Needs:
     """The demands of a request of about `input_tokens` tokens."""
     may_call = request.tool_choice.mode != "none"
@@ -75,7 +78,7 @@ def exclusion(
     expected cost, output length and latency. For many models use `admissible`.
     """
     needs = needs_of(request, input_tokens=input_tokens)
-    return _first_reason(_Case(card, needs, overrides, candidate))
+    return _first_reason(_Case(card, needs, overrides, candidate), _CHECKS)
 
 
 def admissible(
@@ -89,11 +92,31 @@ def admissible(
 
     `candidates` are looked up by model id; a model without one is judged by its card alone.
     """
+    found = candidates or {}
+    cases = (_Case(card, needs, overrides, found.get(card.id)) for card in cards)
+    return _split(cases, _CHECKS)
+
+
+def within_limits(
+    cards: Iterable[ModelCard],
+    *,
+    needs: Needs,
+    overrides: PolicyOverrides,
+    candidates: Mapping[str, Candidate],
+) -> tuple[tuple[ModelCard, ...], dict[str, str]]:
+    """What `admissible` says with `candidates` of models that it admitted without them."""
+    cases = (_Case(card, needs, overrides, candidates.get(card.id)) for card in cards)
+    return _split(cases, _CANDIDATE_CHECKS)
+
+
+def _split(
+    cases: Iterable[_Case], checks: Sequence[_Check]
+) -> tuple[tuple[ModelCard, ...], dict[str, str]]:
     admitted: list[ModelCard] = []
     excluded: dict[str, str] = {}
-    for card in cards:
-        candidate = candidates.get(card.id) if candidates else None
-        reason = _first_reason(_Case(card, needs, overrides, candidate))
+    for case in cases:
+        card = case.card
+        reason = _first_reason(case, checks)
         if reason is None:
             admitted.append(card)
         else:
@@ -110,8 +133,8 @@ def allowed_output_tokens(card: ModelCard, request: Request) -> int | None:
     return None if requested is None else min(requested, card.max_output_tokens)
 
 
-def _first_reason(case: _Case) -> str | None:
-    for check in _CHECKS:
+def _first_reason(case: _Case, checks: Sequence[_Check]) -> str | None:
+    for check in checks:
         if reason := check(case):
             return reason
     return None
@@ -184,7 +207,7 @@ def _limits(case: _Case) -> str | None:
     return None
 
 
-_CHECKS: Final[tuple[Callable[[_Case], str | None], ...]] = (
+_CHECKS: Final[tuple[_Check, ...]] = (
     _disabled,
     _unknown_price,
     _not_allowed,
@@ -194,3 +217,4 @@ _CHECKS: Final[tuple[Callable[[_Case], str | None], ...]] = (
     _max_output,
     _limits,
 )
+_CANDIDATE_CHECKS: Final[tuple[_Check, ...]] = (_max_output, _limits)

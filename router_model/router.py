@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from router_model import artifact, explanation, fallback, features
 from router_model.artifact import Manifest
 from router_model.catalog import Catalog, load_catalog
-from router_model.constraints import admissible, needs_of
+from router_model.constraints import admissible, needs_of, within_limits
 from router_model.descriptors import DESCRIPTOR_NAMES, describe
 from router_model.embedding import embed
 from router_model.encoder import StaticEncoder
@@ -194,7 +194,7 @@ class Router:
         able, unable = admissible(self._cards, needs=needs, overrides=overrides)
         prediction, problem = self._predict(able, context, embedding)
         candidates = self._price(able, request, context, prediction, cached_tokens)
-        cards, beyond = admissible(able, needs=needs, overrides=overrides, candidates=candidates)
+        cards, beyond = within_limits(able, needs=needs, overrides=overrides, candidates=candidates)
         excluded = unable | beyond
         ordered = {card.id: excluded[card.id] for card in self._cards if card.id in excluded}
         return _Scored(cards, candidates, ordered, problem)

@@ -7,6 +7,7 @@ from router_model.constraints import (
     allowed_output_tokens,
     exclusion,
     needs_of,
+    within_limits,
 )
 from router_model.types import (
     Candidate,
@@ -228,3 +229,22 @@ def test_every_model_is_either_admitted_in_order_or_excluded_with_a_reason() -> 
         "dear": "too_expensive",
         "off": "disabled",
     }
+
+
+def test_checking_cards_first_and_what_is_expected_afterwards_admits_the_same_models() -> None:
+    cards = [
+        msgspec.structs.replace(CARD, id=f"m{i}", enabled=i % 4 != 0, max_output_tokens=400 * i + 1)
+        for i in range(12)
+    ]
+    candidates = {
+        card.id: msgspec.structs.replace(CANDIDATE, model=card.id, expected_cost=0.01 * i)
+        for i, card in enumerate(cards)
+    }
+    needs, overrides = needs_of(PLAIN, input_tokens=10), PolicyOverrides(max_cost_usd=0.065)
+    admitted, excluded = admissible(cards, needs=needs, overrides=overrides, candidates=candidates)
+    able, unable = admissible(cards, needs=needs, overrides=overrides)
+    within, beyond = within_limits(able, needs=needs, overrides=overrides, candidates=candidates)
+    assert within == admitted
+    assert unable | beyond == excluded
+    assert unable
+    assert beyond
