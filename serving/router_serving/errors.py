@@ -39,6 +39,7 @@ STATUS: dict[str, int] = {
     "invalid_catalog": 503,
     "log_error": 503,
     "not_ready": 503,
+    "prediction_unavailable": 503,
 }
 
 # Worth another try in a moment: what a 503 means for the caller.
@@ -61,6 +62,7 @@ TITLES: dict[str, str] = {
     "invalid_catalog": "The catalog can't be used",
     "log_error": "The log can't be written or read",
     "not_ready": "The service is not ready",
+    "prediction_unavailable": "Nothing can be predicted for this request",
 }
 
 

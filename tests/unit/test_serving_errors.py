@@ -12,6 +12,7 @@ from router_model.errors import (
     MalformedJsonError,
     NoAdmissibleModelError,
     NotReadyError,
+    PredictionError,
     RouterError,
 )
 from router_serving.errors import (
@@ -36,6 +37,7 @@ from router_serving.errors import (
         (LogError("disk full"), 503),
         (ArtifactError("altered"), 503),
         (NotReadyError("no artifact"), 503),
+        (PredictionError("trees: failed"), 503),
     ],
 )
 def test_each_error_has_its_status(error: RouterError, status: int) -> None:
