@@ -109,14 +109,14 @@ class RouteBody(Strict):
 
 
 class ExpectedBody(BaseModel):
-    """What the chosen model is expected to do."""
+    """What the chosen model is expected to do; null is what could not be predicted."""
 
-    p_adequate: float
+    p_adequate: float | None
     cost_usd: float
     input_tokens: int
     cached_tokens: int
     output_tokens: int
-    tool_call_latency_ms: float
+    tool_call_latency_ms: float | None
 
 
 class VersionsBody(BaseModel):
