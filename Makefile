@@ -78,6 +78,7 @@ starter: $(VENV)/.dev  ## retrain the shipped starter artifact from the intercha
 	$(BIN)/router-train export --state $(WORK) --alias challenger --dest $(WORK)/exported
 	rm -rf router_model/starter && cp -rL $(WORK)/exported router_model/starter
 
+# The project itself, local builds, and names of places are kept out of what is committed.
 constraints: $(VENV)/.dev  ## pin what pyproject.toml asks for; UPGRADE=1 takes newer releases
 	@$(INSTALL) pip-tools
 	cp constraints.txt $(VENV)/constraints.in
@@ -85,7 +86,6 @@ constraints: $(VENV)/.dev  ## pin what pyproject.toml asks for; UPGRADE=1 takes 
 	  --extra dev --strip-extras --allow-unsafe --no-annotate --no-header --no-config \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	  $(if $(UPGRADE),--upgrade) --output-file $(VENV)/constraints.in pyproject.toml
-	# Kept out: the project itself, what names a build or a place, comments.
 	{ echo '# Made by `make constraints` from pyproject.toml.'; \
 	  sed -n -E 's/^([a-z0-9._-]+==[^+ ]+).*/\1/p' $(VENV)/constraints.in; } > $(VENV)/constraints.out
 	! grep -i -E 'nvidia|cuda|triton' $(VENV)/constraints.out
