@@ -139,8 +139,11 @@ def serving(state: Path, *arguments: str, **settings: str) -> Iterator[Server]:
         process.stdout.close()
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
-    """Return once the condition holds; fail when it does not in time."""
+def wait_for(condition: Callable[[], bool], *, seconds: float = START_S) -> None:
+    """Return once the condition holds; fail when it does not in time.
+
+    The time is ample: it is only spent where a test fails, and machines may be busy.
+    """
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -15,6 +15,7 @@ from router_data.manifest import read_manifest
 from router_data.simulator import simulate
 from router_data.store import parquet_types
 from router_data.summary import summarize
+from router_model.embedding import N_MATCH
 from router_model.encoder import StaticEncoder
 
 COMMANDS = ("import", "compact", "verify", "stats", "export")
@@ -119,7 +120,7 @@ def test_the_encoder_of_the_artifact_in_use_is_the_default(tmp_path: Path, encod
     encoder.rename(tmp_path / "var" / "artifact")
     code, _ = run("import", tmp_path / "tables", "--state", tmp_path / "var", "--no-progress")
     assert code == 0
-    assert load_rounds(tmp_path / "var").embedding.shape == (3, 4)
+    assert load_rounds(tmp_path / "var").embedding.shape == (3, 4 + N_MATCH)
 
 
 def test_a_folder_without_tables_is_an_error(tmp_path: Path, encoder: Path) -> None:
