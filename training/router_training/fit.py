@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from router_data.descriptors import card_for
-from router_data.rounds import Rounds
+from router_data.rounds import Rounds, Texts
 from router_model.calibration import Calibration
 from router_model.descriptors import describe
 from router_model.embedding import N_MATCH
@@ -43,6 +44,21 @@ class FittedPredictor(Struct, frozen=True):
         return self.joint.predict(
             features, embedding, names=models, descriptors=descriptor_table(models)
         )
+
+
+class Table(Struct, frozen=True):
+    """What the joint predictor is fitted on: contexts, models, and the outcomes of pairs.
+
+    `features` (n, f), `embedding` (n, e) and `group` (n,) have one row a context, `names` and
+    `descriptors` (m, d) one a model.
+    """
+
+    features: Vectors
+    embedding: Vectors
+    group: NDArray[np.str_] | Texts
+    names: tuple[str, ...]
+    descriptors: Vectors
+    cells: Cells
 
 
 class Linear(Struct, frozen=True):
@@ -99,44 +115,55 @@ def fit_predictor(
     DatasetError when there is nothing to learn from.
     """
     cells = observed_cells(rounds)
-    vectors = np.concatenate([rounds.features, rounds.embedding], axis=1)
+    descriptors = descriptor_table(rounds.models)
+    table = Table(
+        rounds.features, rounds.embedding, rounds.group, rounds.models, descriptors, cells
+    )
+    joint = fit_joint(table, params=params, seed=seed)
+    z = joint.scaler.transform(_vectors(table))
+    joint.log_heads = fit_amounts(rounds, z, joint.space.loadings(rounds.models, descriptors))
+    if calibration_rounds is not None:
+        joint.calibration = recalibrated(joint, calibration_rounds, params)
+    return FittedPredictor(rounds.models, joint)
+
+
+def fit_joint(table: Table, *, params: TrainingParams, seed: int) -> JointPredictor:
+    """The joint predictor of adequacy alone: no amounts, calibrated on the cross-fit."""
+    cells = table.cells
+    vectors = _vectors(table)
     scaler = fit_scaler(vectors)
     z = scaler.transform(vectors)
-    descriptors = descriptor_table(rounds.models)
     space = fit_space(
         z,
         cells,
-        names=rounds.models,
-        descriptors=descriptors,
+        names=table.names,
+        descriptors=table.descriptors,
         n_skills=params.n_skills,
         n_components=params.n_model_components,
     )
-    folds = cross_folds(rounds, seed=seed)
-    linear = Linear(z, space.loadings(rounds.models, descriptors), params)
+    folds = cross_folds(table, seed=seed)
+    linear = Linear(z, space.loadings(table.names, table.descriptors), params)
     head, linear_scores = fit_linear(linear, cells, folds)
-    text = text_components(rounds.embedding[:, :-N_MATCH], params.n_text_components)
-    table = TreeTable(
-        context_columns(rounds.features, rounds.embedding, text),
-        model_columns(space.traits, descriptors),
+    text = text_components(table.embedding[:, :-N_MATCH], params.n_text_components)
+    tree_table = TreeTable(
+        context_columns(table.features, table.embedding, text),
+        model_columns(space.traits, table.descriptors),
     )
-    trees, tree_scores = fit_trees(table, cells, folds, params=params, seed=seed)
+    trees, tree_scores = fit_trees(tree_table, cells, folds, params=params, seed=seed)
     blend = blend_weights(linear_scores, tree_scores, cells.y, cells.weight)
     held_out = blend.linear * linear_scores + blend.trees * tree_scores
     calibration = LogitCalibrator(params.calibration).fit(held_out, cells.y, cells.weight)
-    joint = JointPredictor(
-        n_features=rounds.features.shape[1],
+    return JointPredictor(
+        n_features=table.features.shape[1],
         scaler=scaler,
         space=space,
         adequacy=head,
-        log_heads=fit_amounts(rounds, z, linear.loadings),
+        log_heads={},
         trees=trees,
         text_components=text,
         blend=blend,
         calibration=calibration.calibration_,
     )
-    if calibration_rounds is not None:
-        joint.calibration = recalibrated(joint, calibration_rounds, params)
-    return FittedPredictor(rounds.models, joint)
 
 
 def observed_cells(rounds: Rounds) -> Cells:
@@ -155,6 +182,10 @@ def observed_cells(rounds: Rounds) -> Cells:
     return rows.select(is_observed)
 
 
+def _vectors(table: Table) -> Vectors:
+    return np.concatenate([table.features, table.embedding], axis=1)
+
+
 def fit_scaler(vectors: Vectors) -> ContextScaler:
     """Mean and scale of every input; a constant one is scaled to nothing."""
     mean = vectors.mean(axis=0, dtype=np.float64)
@@ -163,11 +194,11 @@ def fit_scaler(vectors: Vectors) -> ContextScaler:
     return ContextScaler(mean, scale)
 
 
-def cross_folds(rounds: Rounds, *, seed: int) -> Ints:
+def cross_folds(contexts: Rounds | Table, *, seed: int) -> Ints:
     """Fold of every context; groups stay whole where there are at least two."""
-    groups = rounds.group.astype(str)
+    groups = contexts.group.astype(str)
     if len(np.unique(groups)) < 2:
-        return np.arange(rounds.n_contexts) % _N_CROSS_FOLDS
+        return np.arange(len(groups)) % _N_CROSS_FOLDS
     return grouped_folds(groups, n_folds=_N_CROSS_FOLDS, seed=seed)
 
 

@@ -47,7 +47,7 @@ def fit_space(
         link="logit",
         ridge=_RIDGE_SHARED,
         ridge_own=_RIDGE_OWN,
-        prior=_progress(np.asarray(descriptors, dtype=np.float64)[:, _RELEASED]),
+        prior=_progress(np.asarray(descriptors, dtype=np.float64)),
         max_iter=60,
     )
     ability = head.beta[0] + head.offset
@@ -70,8 +70,14 @@ def fit_space(
     )
 
 
-def _progress(release_years: Floats) -> Floats:
-    """Expected ability of each model from its release date, zero on average."""
+def _progress(descriptors: Floats) -> Floats:
+    """Expected ability of each model from its release date, zero on average.
+
+    Descriptors other than the catalog's have no known column of dates: zero for every model.
+    """
+    if descriptors.shape[1] != len(DESCRIPTOR_NAMES):
+        return np.zeros(len(descriptors))
+    release_years = descriptors[:, _RELEASED]
     known = np.isfinite(release_years)
     if not known.any():
         return np.zeros(len(release_years))
