@@ -1,8 +1,7 @@
 """The nouns of the domain: requests, models, candidates, decisions, outcomes.
 
-All are immutable `msgspec.Struct`s: they are built on the request path, where a frozen
-dataclass costs about ten times as much to construct, and they turn into JSON without code.
-Fields hold tuples and mappings, never lists.
+All are immutable `msgspec.Struct`s, which on the request path cost a tenth of a frozen dataclass
+and turn into JSON without code. Fields hold tuples and mappings, never lists.
 """
 
 from collections.abc import Mapping
@@ -47,10 +46,9 @@ class StepType(StrEnum):
 class Part(Struct, frozen=True, gc=False):
     """One piece of a message.
 
-    `text` is the text of a text, thinking or tool-result part, the JSON arguments of a tool
-    call, the plain text of a file if the body holds it, and empty for images. `is_signed` marks
-    thinking (with Gemini also calls and text) that carries a provider's signature or encrypted
-    content, which no other provider can read.
+    `text` is a text, a thought or a tool result, the JSON arguments of a tool call, the plain text
+    of a file if the body holds it. `is_signed` marks thinking (with Gemini also calls and text)
+    with a provider's signature or encrypted content, which no other provider can read.
     """
 
     kind: PartKind
@@ -98,10 +96,9 @@ class ToolChoice(Struct, frozen=True, gc=False):
 class Request(Struct, frozen=True, kw_only=True):
     """One model call, whatever dialect it came in.
 
-    `system` joins the leading system and developer text; later system messages stay in
-    `messages`. `thinking` is the asked effort ("none", "low", "medium", "high", "adaptive",
-    "budget", ...) or None when the client said nothing. `session_hint` is a session id found
-    in the body; `has_provider_state` says that the call continues state the provider keeps.
+    `system` joins the leading system and developer text; later system messages stay in `messages`.
+    `thinking` is the asked effort ("none", "low", "adaptive", "budget", ...) or None if unsaid.
+    `session_hint` is a session id of the body; `has_provider_state`: continues a provider's state.
     """
 
     messages: tuple[Message, ...]
