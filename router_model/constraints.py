@@ -2,8 +2,8 @@
 
 A requested output limit above the model's own is no reason: clients send a huge value as a
 matter of habit (Claude Code 32,000 and more, opencode 32,000), so excluding by it would throw
-out small models for calls that answer in 200 tokens. The gateway lowers the value to
-`allowed_output_tokens` instead. A model is excluded by its output limit only when it is expected
+out small models for calls that answer in 200 tokens. The gateway has to lower the value to the
+limit that `GET /models` states. A model is excluded by its output limit only when it is expected
 to need more.
 """
 
@@ -122,15 +122,6 @@ def _split(
         else:
             excluded[card.id] = reason
     return tuple(admitted), excluded
-
-
-def allowed_output_tokens(card: ModelCard, request: Request) -> int | None:
-    """The output limit to send to the provider: the requested one, at most the model's own.
-
-    None where the client asked for none.
-    """
-    requested = request.max_output_tokens
-    return None if requested is None else min(requested, card.max_output_tokens)
 
 
 def _first_reason(case: _Case, checks: Sequence[_Check]) -> str | None:

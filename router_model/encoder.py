@@ -153,14 +153,23 @@ class StaticEncoder:
         embeds every token of its vocabulary by itself, which is then rotated to its principal
         components (Model2Vec's distillation, github.com/MinishLab/model2vec).
         """
-        if name_or_path == "wordllama":
-            model = _wordllama()
-        else:
-            from sentence_transformers import SentenceTransformer
-
-            model = SentenceTransformer(name_or_path, device="cpu")
+        is_packaged = name_or_path == "wordllama"
+        model = _wordllama() if is_packaged else _local_model(name_or_path)
         vectors, tokenizer_json = _token_table(model)
         return cls.from_table(vectors, tokenizer_json, name=name_or_path, dimension=dimension)
+
+
+def _local_model(name_or_path: str) -> "SentenceTransformer":
+    """A model from a folder or the local cache; nothing is downloaded."""
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        return SentenceTransformer(name_or_path, device="cpu", local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            f"encoder: {name_or_path!r} is neither a model's folder nor in the local cache, and "
+            "nothing is downloaded; expected wordllama or such a folder"
+        ) from error
 
 
 def _wordllama() -> "SentenceTransformer":

@@ -12,7 +12,7 @@ from router_model import fallback, features
 from router_model.catalog import Catalog
 from router_model.embedding import MATCH_NAMES, MATCH_UNIT, N_MATCH
 from router_model.errors import LogError
-from router_model.policy import HIGHEST_P, CheapestAdequate
+from router_model.policy import CHEAPEST_ADEQUATE, HIGHEST_P, CheapestAdequate
 from router_model.predictor import BoundPredictor
 from router_model.types import Candidate, Versions
 
@@ -145,6 +145,8 @@ def _condition(
     extra = other.expected_cost - chosen.expected_cost
     if record.get("reason") == HIGHEST_P:
         return f"min_adequacy were at most {other.p_adequate:.3f}, its p, and no cheaper one met it"
+    if record.get("reason") == CHEAPEST_ADEQUATE:
+        return _threshold_condition(other, chosen)
     if gain > 0 and extra > 0:
         return (
             f"min_adequacy were above {chosen.p_adequate:.3f}, or an inadequate answer cost more "
@@ -156,6 +158,16 @@ def _condition(
         return f"an inadequate answer cost less than ${extra / gain:.4f}, or its p met min_adequacy"
     failure = policy.failure_cost_usd
     return f"exploration had not drawn {chosen.model} (failure cost ${failure:.4f})"
+
+
+def _threshold_condition(other: Candidate, chosen: Candidate) -> str:
+    """The same where a threshold decided, and so the failure cost had no part in it."""
+    extra = other.expected_cost - chosen.expected_cost
+    if other.p_adequate > chosen.p_adequate:
+        return f"min_adequacy were above {chosen.p_adequate:.3f}, or it cost ${extra:.6f} less"
+    if extra < 0:
+        return f"min_adequacy were at most {other.p_adequate:.3f}, its p"
+    return f"it cost ${extra:.6f} less"
 
 
 def _is_fallback(record: Mapping[str, Any]) -> bool:

@@ -36,13 +36,15 @@ class Choice(Struct, frozen=True):
 class CheapestAdequate(Struct, frozen=True, kw_only=True):
     """The least expected cost among the models that are adequate.
 
-    A model is adequate when p >= `min_adequacy`. Among those the least total cost is taken,
+    A model is adequate when p >= `min_adequacy`; among those the least expected cost is taken, and
+    if there is none, the highest p. Without a threshold (0) every model is a matter of price, and
+    the least total cost is taken,
 
         total cost = expected cost + (1 - p) * failure cost,
 
     where `failure_cost_usd` is what an inadequate answer costs the caller (a wasted step, a
     retry, somebody's time), and `side_call_failure_cost_usd` the same for titles, summaries and
-    the like. If no model is adequate, the highest p is taken.
+    the like.
 
     `exploration` is the probability, shared evenly, of the runners-up (at most `n_explored`)
     whose total cost is below `near_tie` times the least; 0 makes the choice certain.
@@ -82,9 +84,8 @@ class CheapestAdequate(Struct, frozen=True, kw_only=True):
     ) -> Choice:
         """The choice among admissible candidates, at least one.
 
-        A `min_adequacy` of the request's own is taken literally: it replaces the threshold, and
-        the failure cost is left out. Ties go to the higher p, then to the name, so that the
-        order of candidates never matters.
+        A `min_adequacy` of the request's own replaces the threshold, 0 included. Ties go to the
+        higher p, then to the name, so that the order of candidates never matters.
 
         >>> cheap = Candidate(model="a", p_adequate=0.8, expected_cost=0.001, input_tokens=1,
         ...                   cached_tokens=0, output_tokens=1, tool_call_latency_ms=1)
@@ -94,10 +95,10 @@ class CheapestAdequate(Struct, frozen=True, kw_only=True):
         ...  for tau in (0.7, 0.85, 0.95)]
         ['a', 'b', 'b']
         """
-        failure = self.side_call_failure_cost_usd if is_side_call else self.failure_cost_usd
-        if min_adequacy is not None:
-            failure = 0.0
         threshold = self.min_adequacy if min_adequacy is None else min_adequacy
+        is_literal = min_adequacy is not None or threshold > 0
+        failure = self.side_call_failure_cost_usd if is_side_call else self.failure_cost_usd
+        failure = 0.0 if is_literal else failure
 
         def total(candidate: Candidate) -> float:
             return candidate.expected_cost + (1.0 - candidate.p_adequate) * failure
@@ -115,7 +116,7 @@ class CheapestAdequate(Struct, frozen=True, kw_only=True):
         return Choice(
             ranked=(*adequate, *others),
             distribution=self._distribution((*adequate, *others), ties),
-            reason=_reason(bool(adequate), threshold),
+            reason=_reason(bool(adequate), is_literal=is_literal),
         )
 
     def _distribution(
@@ -144,7 +145,7 @@ def draw(distribution: dict[str, float], *, decision_id: str) -> str:
     return models[int(np.searchsorted(weights, point, side="right"))]
 
 
-def _reason(is_any_adequate: bool, threshold: float) -> str:
+def _reason(is_any_adequate: bool, *, is_literal: bool) -> str:
     if not is_any_adequate:
         return HIGHEST_P
-    return CHEAPEST_ADEQUATE if threshold > 0 else LEAST_TOTAL_COST
+    return CHEAPEST_ADEQUATE if is_literal else LEAST_TOTAL_COST

@@ -170,6 +170,8 @@ def export(
         raise typer.BadParameter(f"got {what!r}, expected {', '.join(EXPORTS)}")
     if out.suffix not in (".parquet", ".csv"):
         raise typer.BadParameter(f"{out}: expected a name ending in .parquet or .csv")
+    if not out.parent.is_dir():
+        raise typer.BadParameter(f"{out.parent}: no such folder, expected an existing one")
     with _reported(), Store(state) as store:
         n_rows = store.export(EXPORTS[what], (), out)
     typer.echo(f"{n_rows} rows written to {out}")

@@ -61,6 +61,9 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | Raw, *, at: str = "")
     except msgspec.ValidationError as error:
         raise _invalid(str(error), bytes(body), at) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        mended = without_lone_surrogates(bytes(body))
+        if mended != bytes(body):
+            return decode(decoder, mended, at=at)
         raise MalformedJsonError(at or "body", "no valid JSON", f"JSON ({error})") from None
 
 
@@ -107,17 +110,19 @@ def arguments_text(value: Any) -> str:
 
 
 def kept_raw(raw: Raw, *field: object) -> bytes:
-    """The bytes of raw JSON, empty if absent or null, refused beyond `MAX_SCHEMA_DEPTH` levels.
+    """Raw JSON without white space, empty if absent or null, refused beyond `MAX_SCHEMA_DEPTH`.
+
+    How a client or a gateway spaces its JSON says nothing about the request.
 
     The pieces of `field` make the path of the JSON; they are only joined for an error.
     """
     kept = bytes(raw)
-    if kept == b"null":
+    if kept in (b"", b"null"):
         return b""
     # A level takes two bytes, so that short schemas need no counting.
     if len(kept) > 2 * MAX_SCHEMA_DEPTH and _may_be_deep(kept) and _depth(kept) > MAX_SCHEMA_DEPTH:
         raise too_deep("".join(map(str, field)))
-    return kept
+    return msgspec.json.format(kept, indent=-1)
 
 
 def without_lone_surrogates(body: bytes) -> bytes:

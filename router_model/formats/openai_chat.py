@@ -40,7 +40,9 @@ def parse(body: bytes) -> Request:
         response_schema=schema,
         is_strict_response=is_strict,
         requested_model=wire.model or "",
-        max_output_tokens=wire.max_completion_tokens or wire.max_tokens,
+        max_output_tokens=(
+            wire.max_tokens if wire.max_completion_tokens is None else wire.max_completion_tokens
+        ),
         temperature=wire.temperature,
         top_p=wire.top_p,
         seed=wire.seed,

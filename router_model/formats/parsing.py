@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from msgspec.structs import replace
 
-from router_model.errors import MalformedJsonError
+from router_model.errors import InvalidRequestError
 from router_model.formats import (
     anthropic_messages,
     gemini,
@@ -39,20 +39,13 @@ def parse(
     """
     checked = jsontext.check_encoding(body)
     wanted = wire_format or (format_of_path(path) if path else None)
-    try:
-        request = _parse(checked, wanted)
-    except MalformedJsonError:
-        mended = jsontext.without_lone_surrogates(checked)
-        if mended == checked:
-            raise
-        request = _parse(mended, wanted)
+    request = _PARSERS[wanted or detect(checked)](checked)
+    limit = request.max_output_tokens
+    if limit is not None and limit < 1:
+        raise InvalidRequestError("max_output_tokens", limit, "an integer of at least 1")
     if path:
         return _with_path(request, path)
     return request
-
-
-def _parse(body: bytes, wire_format: WireFormat | None) -> Request:
-    return _PARSERS[wire_format or detect(body)](body)
 
 
 def _with_path(request: Request, path: str) -> Request:

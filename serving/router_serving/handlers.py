@@ -41,8 +41,10 @@ async def on_invalid_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     name = ".".join(str(step) for step in first["loc"][1:])
-    allowed = first["msg"].removeprefix("Input should be ")
-    return _refusal(request, InvalidRequestError(name, first.get("input"), allowed))
+    is_missing = first["type"] == "missing"
+    allowed = "a value" if is_missing else first["msg"].removeprefix("Input should be ")
+    value = None if is_missing else first.get("input")
+    return _refusal(request, InvalidRequestError(name, value, allowed))
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
@@ -52,7 +54,8 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         allowed = (error.headers or {}).get("Allow", "").split(", ")
         return _refusal(request, WrongMethodError(request.method, allowed=allowed))
     return _refusal(
-        request, NoSuchPathError(f"path: got {request.url.path!r}, expected one of /openapi.json")
+        request,
+        NoSuchPathError(f"path: got {request.url.path!r}, expected one that /openapi.json lists"),
     )
 
 

@@ -47,10 +47,9 @@ async def running(settings: Settings, loaded: Loaded | None = None) -> AsyncIter
     parts = _built(settings, loaded)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     parts.writer.start()
-    background = [
-        asyncio.create_task(parts.watcher.run(), name="artifact-watcher"),
-        asyncio.create_task(_preload(parts), name="recent-decisions"),
-    ]
+    # Before the first call: a retry of a decision from before the restart gets that answer.
+    await _preload(parts)
+    watching = asyncio.create_task(parts.watcher.run(), name="artifact-watcher")
     if threading.current_thread() is threading.main_thread():
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, parts.watcher.look_now)
     versions = loaded.router.versions
@@ -58,9 +57,8 @@ async def running(settings: Settings, loaded: Loaded | None = None) -> AsyncIter
     try:
         yield parts
     finally:
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         n_waiting = parts.writer.n_waiting
         await asyncio.to_thread(parts.writer.close)
         await asyncio.to_thread(parts.history.close)

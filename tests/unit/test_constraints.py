@@ -4,7 +4,6 @@ import pytest
 from router_model.constraints import (
     OUTPUT_RESERVE,
     admissible,
-    allowed_output_tokens,
     exclusion,
     needs_of,
     within_limits,
@@ -172,12 +171,8 @@ def test_an_input_limit_below_the_window_holds_too() -> None:
     assert found == "context_window: needs 50400 of 50000 input tokens"
 
 
-def test_a_huge_requested_output_is_lowered_and_never_excludes() -> None:
-    huge = asking(max_output_tokens=1_000_000)
-    assert reason(request=huge) is None
-    assert allowed_output_tokens(CARD, huge) == 16_000
-    assert allowed_output_tokens(CARD, asking(max_output_tokens=100)) == 100
-    assert allowed_output_tokens(CARD, PLAIN) is None
+def test_a_huge_requested_output_never_excludes() -> None:
+    assert reason(request=asking(max_output_tokens=1_000_000)) is None
 
 
 def test_a_model_that_is_expected_to_write_more_than_it_can_is_excluded() -> None:

@@ -191,7 +191,7 @@ def test_tools_of_every_kind_are_listed() -> None:
         {"type": "function", "function": {"name": "h", "parameters": {}}},
     ]
     assert parse(tools=tools).tools == (
-        ToolSpec("f", "d", b'{"type": "object"}', is_strict=True),
+        ToolSpec("f", "d", b'{"type":"object"}', is_strict=True),
         ToolSpec("g", "", b"{}"),
         ToolSpec("bash", kind="bash_20250124"),
         ToolSpec("github", kind="mcp_toolset"),
@@ -237,7 +237,7 @@ def test_thinking(fields: Any, thinking: str | None, budget: int | None) -> None
 def test_a_schema_for_the_answer_is_strict_in_both_places(place: str) -> None:
     form = {"type": "json_schema", "schema": {"type": "object"}}
     request = parse(**{place: form if place == "output_format" else {"format": form}})
-    assert request.response_schema == b'{"type": "object"}'
+    assert request.response_schema == b'{"type":"object"}'
     assert request.response_format == "json_schema"
     assert request.is_strict_response
 

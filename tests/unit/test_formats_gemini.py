@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from router_model import formats
@@ -182,7 +183,7 @@ def test_tools_of_every_kind_are_listed_with_lower_case_types() -> None:
         ("url_context", "url_context"),
         ("code_execution", "code_execution"),
     ]
-    assert request.tools[1] == ToolSpec("g", "", json.dumps(lower).encode())
+    assert request.tools[1] == ToolSpec("g", "", msgspec.json.encode(lower))
 
 
 @pytest.mark.parametrize(
@@ -217,9 +218,9 @@ def test_generation_settings_in_both_spellings() -> None:
     [
         ({"responseMimeType": "application/json"}, ("json_object", b"", False)),
         ({"response_mime_type": "text/plain"}, ("text", b"", False)),
-        ({"responseSchema": {"type": "STRING"}}, ("json_schema", b'{"type": "string"}', True)),
-        ({"response_schema": {"type": "STRING"}}, ("json_schema", b'{"type": "string"}', True)),
-        ({"responseJsonSchema": {"type": "null"}}, ("json_schema", b'{"type": "null"}', True)),
+        ({"responseSchema": {"type": "STRING"}}, ("json_schema", b'{"type":"string"}', True)),
+        ({"response_schema": {"type": "STRING"}}, ("json_schema", b'{"type":"string"}', True)),
+        ({"responseJsonSchema": {"type": "null"}}, ("json_schema", b'{"type":"null"}', True)),
         ({"response_json_schema": {}}, ("json_schema", b"{}", True)),
         ({"responseSchema": None}, ("text", b"", False)),
     ],

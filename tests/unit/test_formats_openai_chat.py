@@ -162,11 +162,11 @@ def test_tools_of_every_form_are_listed() -> None:
     functions = [{"name": "old", "parameters": {"type": "object"}}]
     assert parse(tools=tools, functions=functions).tools == (
         ToolSpec("f", "d", b"{}", is_strict=True),
-        ToolSpec("patch", "", b'{"type": "text"}', kind="custom"),
-        ToolSpec("flat", "", b'{"type": "object"}'),
+        ToolSpec("patch", "", b'{"type":"text"}', kind="custom"),
+        ToolSpec("flat", "", b'{"type":"object"}'),
         ToolSpec("web_search_preview", kind="web_search_preview"),
         ToolSpec("bare"),
-        ToolSpec("old", "", b'{"type": "object"}'),
+        ToolSpec("old", "", b'{"type":"object"}'),
     )
 
 

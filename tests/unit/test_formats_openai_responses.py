@@ -68,11 +68,11 @@ def test_tools_of_every_kind_are_listed_and_namespaces_flattened() -> None:
     request = parse({"type": "additional_tools", "tools": [inner]}, tools=tools)
     assert request.tools == (
         ToolSpec("f", "", b"{}", is_strict=True),
-        ToolSpec("g", "", b'{"type": "object"}'),
-        ToolSpec("patch", "", b'{"type": "grammar"}', kind="custom"),
+        ToolSpec("g", "", b'{"type":"object"}'),
+        ToolSpec("patch", "", b'{"type":"grammar"}', kind="custom"),
         ToolSpec("web_search", kind="web_search"),
         ToolSpec("github", kind="mcp"),
-        ToolSpec("g", "", b'{"type": "object"}'),
+        ToolSpec("g", "", b'{"type":"object"}'),
     )
 
 

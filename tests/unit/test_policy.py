@@ -46,10 +46,12 @@ def test_a_side_call_that_fails_costs_less_so_a_cheaper_model_takes_it() -> None
     assert ranked(policy.choose(ALL, is_side_call=True))[0] == "cheap"
 
 
-def test_the_policys_own_threshold_keeps_the_failure_cost() -> None:
+def test_the_policys_own_threshold_leaves_the_failure_cost_out() -> None:
+    # It once counted there and not for a request's own threshold: two meanings of one name.
     policy = CheapestAdequate(min_adequacy=0.5, failure_cost_usd=0.05)
     choice = policy.choose(ALL)
-    assert ranked(choice)[0] == "middle"
+    assert ranked(choice)[0] == "cheap"
+    assert ranked(choice) == ranked(policy.choose(ALL, min_adequacy=0.5))
     assert choice.reason == CHEAPEST_ADEQUATE
 
 

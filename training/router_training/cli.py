@@ -182,6 +182,7 @@ def promote(
 ) -> None:
     """Make the challenger champion and export it to the service."""
     with _one_line_errors():
+        _require_folder(state, "--state")
         registry = Registry(state)
         gate = registry.get("challenger").tags.get("gate", "passed")
         if gate != "passed" and not force:

@@ -1,0 +1,42 @@
+import json
+from typing import Any
+
+import pytest
+
+from router_model import formats
+from router_model.errors import InvalidRequestError
+from router_model.types import Request, WireFormat
+
+TURN = {"role": "user", "content": "Hi"}
+TOOL = {"type": "function", "function": {"name": "run", "parameters": {"type": "object"}}}
+# A negative limit once made costs negative, and so the dearest model the cheapest.
+LIMITED: list[dict[str, Any]] = [
+    {"messages": [TURN], "max_tokens": -100_000},
+    {"messages": [TURN], "max_completion_tokens": 0},
+    {"input": "Hi", "max_output_tokens": -1},
+    {"messages": [TURN], "system": "s", "max_tokens": -5},
+    {"contents": [{"parts": [{"text": "Hi"}]}], "generationConfig": {"maxOutputTokens": -5}},
+]
+
+
+@pytest.mark.parametrize("body", LIMITED)
+def test_an_output_limit_below_one_is_refused_by_name(body: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError, match=r"max_output_tokens: got -?\d+, expected .* 1"):
+        formats.parse(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("text", [r"cut \ud83d", r"cut \ud83d more", r"\ude00"])
+def test_half_an_emoji_is_no_reason_to_refuse_a_body(text: str) -> None:
+    # Detecting the dialect once refused what parsing would have mended.
+    body = f'{{"messages": [{{"role": "user", "content": "{text}"}}]}}'.encode()
+    assert formats.detect(body) is WireFormat.OPENAI_CHAT
+    assert "\ufffd" in formats.parse(body).last_user_text
+
+
+def test_white_space_between_json_tokens_does_not_change_a_request() -> None:
+    body = {"messages": [TURN], "tools": [TOOL], "response_format": {"type": "json_object"}}
+    spellings: list[Request] = [
+        formats.parse(json.dumps(body, indent=indent, separators=separators).encode())
+        for indent, separators in ((None, (",", ":")), (None, None), (4, None))
+    ]
+    assert spellings[0] == spellings[1] == spellings[2]
