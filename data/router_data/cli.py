@@ -128,6 +128,8 @@ def verify(state: State = DEFAULT_STATE) -> None:
 
     Example: router-data verify --state ./var
     """
+    if not state.is_dir():
+        raise typer.BadParameter(f"--state: no folder {state}, expected the state of a service")
     with _reported():
         log = segments.log_dir(state)
         report = segments.verify(log)

@@ -151,6 +151,19 @@ def test_verify_fails_on_a_missing_parquet_file(state: Path) -> None:
     assert (code, "missing or altered: parquet/" in text) == (1, True)
 
 
+def test_a_mistyped_state_does_not_pass_the_check(tmp_path: Path) -> None:
+    # It once said "0 segments" and exited with 0.
+    code, text = run("verify", "--state", tmp_path / "vra")
+    assert (code, "no folder" in text) == (2, True)
+
+
+def test_an_export_into_a_missing_folder_is_wrong_usage(state: Path, tmp_path: Path) -> None:
+    # It once ended in a traceback.
+    code, text = run("export", "rounds", tmp_path / "none" / "rounds.csv", "--state", state)
+    said = " ".join(text.replace("│", " ").split())  # the box wraps lines
+    assert (code, "no such folder" in said) == (2, True)
+
+
 def test_stats_count_what_is_unmatched_and_what_is_adequate(state: Path) -> None:
     summary = summarize(state)
     assert summary.totals == {

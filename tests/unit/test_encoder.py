@@ -111,3 +111,9 @@ def test_the_packaged_table_of_words_needs_no_download() -> None:
 
 def _json() -> str:
     return ENCODER._tokenizer_json
+
+
+def test_an_unknown_model_is_refused_without_a_download() -> None:
+    # It once asked a hub on the network.
+    with pytest.raises(ArtifactError, match="nothing is downloaded"):
+        StaticEncoder.from_sentence_transformer("no/such-model", dimension=8)

@@ -259,3 +259,10 @@ def _one_line_errors() -> Iterator[None]:
     except RouterError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
+    except ModuleNotFoundError as error:
+        typer.echo(
+            f"error: training is not installed ({error.name} is missing): run `make setup`, or "
+            "pip install 'router-model[train]'",
+            err=True,
+        )
+        raise typer.Exit(1) from error
