@@ -1,5 +1,7 @@
 """Interval estimates of what a report shows: each is a function of per-context column sums."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,16 +79,7 @@ def cost_share_at_best_score(
 
     The best fixed model is found anew in every resample. Never reached counts as infinite.
     """
-    if not matrix.has_cost:
-        return NOTHING
-    m, n_points = len(matrix.models), swept.choices.shape[1]
-    columns = _columns(matrix, pick(matrix.score, swept.choices), pick(matrix.cost, swept.choices))
-
-    def statistic(sums: Floats) -> Floats:
-        means = sums[:, 1:] / sums[:, :1]
-        return np.array([_share_at_best(row, m=m, n_points=n_points) for row in means])
-
-    return grouped_interval(columns, matrix.group, statistic, resampling=resampling)
+    return _curve_interval(matrix, swept, _share_at_best, resampling=resampling)
 
 
 def aiqs(
@@ -121,6 +114,17 @@ def area_above_hull(matrix: OutcomeMatrix, swept: Sweep, *, resampling: Resampli
     that chance favours on the very data that is reported: a router that knows nothing has an
     area of at most zero. Outside of its own range of costs the curve counts as the hull.
     """
+    return _curve_interval(matrix, swept, _area, resampling=resampling)
+
+
+def _curve_interval(
+    matrix: OutcomeMatrix,
+    swept: Sweep,
+    of_means: Callable[..., float],
+    *,
+    resampling: Resampling,
+) -> Interval:
+    """Interval of a figure that is read off each resample's mean scores and costs."""
     if not matrix.has_cost:
         return NOTHING
     m, n_points = len(matrix.models), swept.choices.shape[1]
@@ -128,7 +132,7 @@ def area_above_hull(matrix: OutcomeMatrix, swept: Sweep, *, resampling: Resampli
 
     def statistic(sums: Floats) -> Floats:
         means = sums[:, 1:] / sums[:, :1]
-        return np.array([_area(row, m=m, n_points=n_points) for row in means])
+        return np.array([of_means(row, m=m, n_points=n_points) for row in means])
 
     return grouped_interval(columns, matrix.group, statistic, resampling=resampling)
 
