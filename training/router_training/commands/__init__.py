@@ -1,0 +1,1 @@
+"""The commands of `router-train`, a module for each family."""

@@ -1,0 +1,88 @@
+"""What the commands of `router-train` have in common: the app, options, one-line errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from router_model.errors import RouterError
+from router_training.params import ParamsError, TrainingParams
+from router_training.registry import ALIASES, Alias, Registry
+
+app = typer.Typer(
+    help="Train, evaluate and promote the router's predictor.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+State = Annotated[
+    Path,
+    typer.Option(envvar="ROUTER_STATE_DIR", help="State folder: log, registry, exported artifact."),
+]
+ParamsFile = Annotated[
+    Path | None, typer.Option("--params", help="TOML file; without it every default holds.")
+]
+DEFAULT_STATE = Path("var")
+
+
+def promote_challenger(registry: Registry, state: Path) -> None:
+    """Make the challenger champion and export it to the service."""
+    version = registry.promote()
+    typer.echo(f"champion: version {version.number}")
+    export_alias(registry, "champion", state / "artifact")
+
+
+def export_alias(registry: Registry, alias: Alias, dest: Path) -> None:
+    """Write the artifact of an alias to a folder, checked first."""
+    from router_training.artifacts import check
+
+    version = registry.export(alias, dest, check=check)
+    typer.echo(f"exported: version {version.number} to {dest}")
+
+
+def report_gate(against: tuple[str, ...]) -> None:
+    """Print what speaks against a promotion."""
+    for reason in against:
+        typer.echo(f"gate: {reason}", err=True)
+
+
+def alias_of(name: str) -> Alias:
+    """The alias of this name; a usage error for any other."""
+    for alias in ALIASES:
+        if name == alias:
+            return alias
+    raise typer.BadParameter(f"got {name!r}, expected one of {', '.join(ALIASES)}")
+
+
+def params_of(path: Path | None) -> TrainingParams:
+    """The parameters of a file, the defaults without one."""
+    return TrainingParams() if path is None else load_params(path)
+
+
+def require_folder(path: Path, option: str) -> None:
+    """A usage error unless the folder is there."""
+    if not path.is_dir():
+        raise typer.BadParameter(f"{option}: got {path}, expected an existing folder")
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn our own errors into one line and an exit code."""
+    try:
+        yield
+    except ParamsError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+    except RouterError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    except ModuleNotFoundError as error:
+        typer.echo(
+            f"error: training is not installed ({error.name} is missing): run `make setup`, or "
+            "pip install 'router-model[train]'",
+            err=True,
+        )
+        raise typer.Exit(1) from error
