@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from router_model.errors import RouterError
-from router_training.params import ParamsError, TrainingParams
+from router_training.params import ParamsError, TrainingParams, load_params
 from router_training.registry import ALIASES, Alias, Registry
 
 app = typer.Typer(
