@@ -36,6 +36,8 @@ def test_an_unknown_key_is_an_error_that_names_it_and_the_allowed_ones(tmp_path:
         ("n_folds = 1", "n_folds: got 1, expected 0"),
         ("n_folds = -2", "n_folds: got -2, expected 0 to"),
         ("test_share = 0.6\ncalibration_share = 0.5", "got 1.1, expected less than 1"),
+        ("contract_alphas = [0.1, 1.0]", "contract_alphas: got 1.0, expected more than 0"),
+        ("contract_delta = 0.9", "contract_delta: got 0.9, expected 1e-06 to 0.5"),
         ('calibration = "platt"', "platt"),
         ('n_folds = "five"', "n_folds"),
         ("encoder = 3", "encoder"),

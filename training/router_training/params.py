@@ -60,8 +60,10 @@ class TrainingParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Share of contexts, the latest, that is reported on; more is a surer report, less training."""
     calibration_share: float = 0.15
     """Share of contexts between training and test that calibrates."""
-    alpha: float = 0.05
-    """Largest share of downgraded requests that may turn out inadequate."""
+    contract_alphas: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2)
+    """Shares of downgraded requests that may be inadequate, to certify; less saves less."""
+    contract_delta: float = 0.1
+    """Probability that a certified share is exceeded; less needs more outcomes to certify."""
     n_resamples: int = 1000
     """Bootstrap resamples of each interval; more are steadier ends and take longer."""
     min_contexts: int = 50
@@ -72,6 +74,11 @@ class TrainingParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ParamsError(f"{name}: got {value}, expected {low} to {high}")
+        for alpha in self.contract_alphas:
+            if not 0.0 < alpha < 1.0:
+                raise ParamsError(
+                    f"contract_alphas: got {alpha}, expected more than 0 and less than 1"
+                )
         if self.n_folds == 1:
             raise ParamsError("n_folds: got 1, expected 0 (one per group) or at least 2")
         if self.test_share + self.calibration_share >= 1:
@@ -97,7 +104,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("adequacy_threshold", 0.0, 1.0),
     ("test_share", 0.01, 0.9),
     ("calibration_share", 0.01, 0.9),
-    ("alpha", 0.0, 1.0),
+    ("contract_delta", 1e-6, 0.5),
     ("n_resamples", 1, 1_000_000),
     ("min_contexts", 3, 1_000_000_000),
 )
