@@ -57,13 +57,16 @@ class Calibration(Struct, frozen=True):
         """
         return Calibration(self.calibrated, self.raw).logit(calibrated)
 
-    def probability(self, raw: Floats) -> Floats:
+    def probability(self, raw: Floats, *, shift: Floats | None = None) -> Floats:
         """Calibrated probability of each raw log-odds, same shape.
+
+        `shift` is added to the calibrated log-odds: how a tenant departs from everybody.
 
         >>> Calibration.identity().probability(np.array([0.0])).item()
         0.5
         """
-        return sigmoid(self.logit(raw))
+        log_odds = self.logit(raw)
+        return sigmoid(log_odds if shift is None else log_odds + shift)
 
 
 def sigmoid(x: Floats) -> Floats:

@@ -63,9 +63,9 @@ class ModelSpace(Struct, frozen=True):
 
         A name that was not seen exactly is found without regard to case and "provider/".
         """
-        plain = {_plain(name): index for index, name in enumerate(self.names)}
+        plain = {plain_name(name): index for index, name in enumerate(self.names)}
         exact = {name: index for index, name in enumerate(self.names)}
-        found = [exact.get(name, plain.get(_plain(name), -1)) for name in names]
+        found = [exact.get(name, plain.get(plain_name(name), -1)) for name in names]
         return np.array(found, dtype=np.int64)
 
     def traits_of(self, names: Sequence[str], descriptors: NDArray[np.floating]) -> Floats:
@@ -107,5 +107,10 @@ class LinearHead(Struct, frozen=True):
         return coef, intercept
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A model's name without case and "provider/", for a log that spells it otherwise.
+
+    >>> plain_name("OpenAI/GPT-X")
+    'gpt-x'
+    """
     return name.lower().rsplit("/", 1)[-1]

@@ -107,13 +107,19 @@ class JointPredictor:
         return BoundPredictor(self, names, descriptors)
 
     def predict(
-        self, features: Vectors, embedding: Vectors, *, names: Sequence[str], descriptors: Vectors
+        self,
+        features: Vectors,
+        embedding: Vectors,
+        *,
+        names: Sequence[str],
+        descriptors: Vectors,
+        shift: Floats | None = None,
     ) -> Prediction:
         """Predictions for features and embeddings (one context a row) and all named models.
 
-        Arrays of shape (n_contexts, n_models).
+        Arrays of shape (n_contexts, n_models), `shift` (added log-odds) too.
         """
-        return self.bind(names, descriptors).predict_batch(features, embedding)
+        return self.bind(names, descriptors).predict_batch(features, embedding, shift=shift)
 
 
 class BoundPredictor:
@@ -142,22 +148,34 @@ class BoundPredictor:
             known = predictor.log_heads[COST].is_known
             self._unknown_cost = ~np.where(place >= 0, known[place], False)
 
-    def predict(self, features: Vectors, embedding: Vectors, *, only: Columns = _ALL) -> Prediction:
+    def predict(
+        self,
+        features: Vectors,
+        embedding: Vectors,
+        *,
+        only: Columns = _ALL,
+        shift: Floats | None = None,
+    ) -> Prediction:
         """Predictions for one context, shape (n_models,).
 
-        `only` limits them to the models at these positions. Raises PredictionError when a
+        `only` limits them to the models at these positions; `shift` is added to the calibrated
+        log-odds of those (`TenantOffsets.for_models`). Raises PredictionError when a
         probability can't be computed or is not a finite number.
         """
         z = self._standardised(features[None], embedding[None])
         rows = self.tree_rows(features[None], embedding[None], only=only)
-        p, *others = self._arrays(z, self.predictor.trees.score(rows).reshape(1, -1), only)
+        corrections = self.predictor.trees.score(rows).reshape(1, -1)
+        p, *others = self._arrays(z, corrections, only, shift)
         return Prediction(p[0], *(array[0] for array in others))
 
-    def predict_batch(self, features: Vectors, embedding: Vectors) -> Prediction:
-        """Predictions for contexts (n, f) and (n, e), shape (n, n_models)."""
+    def predict_batch(
+        self, features: Vectors, embedding: Vectors, *, shift: Floats | None = None
+    ) -> Prediction:
+        """Predictions for contexts (n, f) and (n, e), shape (n, n_models), as `shift` has."""
         z = self._standardised(features, embedding)
         corrections = self.predictor.trees.score_batch(self.tree_rows(features, embedding))
-        return Prediction(*self._arrays(z, corrections.reshape(len(z), len(self.names)), _ALL))
+        table = corrections.reshape(len(z), len(self.names))
+        return Prediction(*self._arrays(z, table, _ALL, shift))
 
     def tree_rows(self, features: Vectors, embedding: Vectors, *, only: Columns = _ALL) -> Floats:
         """Inputs of the trees, one row a (context, model), models varying fastest."""
@@ -179,12 +197,12 @@ class BoundPredictor:
         return self.predictor.scaler.transform(np.concatenate([features, embedding], axis=1))
 
     def _arrays(
-        self, z: Floats, corrections: Floats, only: Columns
+        self, z: Floats, corrections: Floats, only: Columns, shift: Floats | None
     ) -> tuple[Floats, Floats, Floats, Floats]:
         blend = self.predictor.blend
         linear = (z @ self.coef + self.intercept)[:, only]
         raw = blend.linear * linear + blend.trees * corrections
-        p = self.predictor.calibration.probability(raw)
+        p = self.predictor.calibration.probability(raw, shift=shift)
         if not np.isfinite(p).all():
             raise PredictionError("p_adequate: got a value that is not a finite number")
         cost = np.where(self._unknown_cost, np.nan, self._exponential(COST, z))
