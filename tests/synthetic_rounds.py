@@ -53,6 +53,7 @@ def synthetic_rounds(
         embedding=rng.normal(size=(n, 4 + N_MATCH)).astype(np.float32),
         decision_id=texts([f"d{i:06d}" for i in range(n)]),
         tenant=texts(["t"] * n),
+        key=texts([""] * n),
         session=texts([f"s{i}" for i in range(n)]),
         group=texts(group),
         task=texts(["easy" if d < 0.5 else "hard" for d in difficulty]),
@@ -74,6 +75,7 @@ def synthetic_rounds(
         tool_call_latency_ms=unknown,
         tool_call_valid=unknown,
         propensity=np.ones(n_rows),
+        weight=np.ones(n_rows),
     )
 
 

@@ -38,6 +38,7 @@ _OBSERVED = (
 _TEXTS = (
     "decision_id",
     "tenant",
+    "key",
     "session",
     "group",
     "task",
@@ -48,7 +49,7 @@ _TEXTS = (
 # Where a live decision has no dataset, task or group: its origin, step type and session.
 _CONTEXTS = """
     select tenant, decision_id, ts_ms, step_type, features, embedding, feature_schema, encoder,
-           coalesce("session", decision_id) as "session",
+           coalesce("key", '') as "key", coalesce("session", decision_id) as "session",
            coalesce("group", "session", decision_id) as "group",
            coalesce(task, step_type, 'main') as task, coalesce(dataset, 'log') as dataset,
            coalesce(request_hash, '') as request_hash,
@@ -168,6 +169,7 @@ def _log_rounds(
         attempt=rows["attempt"].astype(np.int64),
         adequate=adequate,
         reward=rewards(adequate, reward=rows["reward"].astype(np.float64)),
+        weight=np.where(np.isnan(adequate), np.nan, 1.0),
         skipped=dict(skipped),
         **texts,
         **numbers,
@@ -258,6 +260,7 @@ def _rounds(
         adequate=adequate,
         reward=rewards(adequate, reward=outcomes.reward[rows]),
         propensity=np.ones(len(rows)),
+        weight=np.where(np.isnan(adequate), np.nan, 1.0),
         skipped=dict(problems),
         **_context_columns(present, tenant=tenant),
         **numbers,
@@ -274,6 +277,7 @@ def _context_columns(
         "embedding": np.stack([context.embedding for context in contexts]),
         "decision_id": _texts([key for _, _, key in present]),
         "tenant": _texts([tenant] * len(present)),
+        "key": _texts([""] * len(present)),
         "session": _texts([import_session(request) for request in requests]),
         "group": _texts([request.group for request in requests]),
         "task": _texts([request.task for request in requests]),

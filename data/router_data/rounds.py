@@ -26,6 +26,7 @@ Column = Literal[
     "tool_call_latency_ms",
     "tool_call_valid",
     "propensity",
+    "weight",
 ]
 
 CONTEXT_COLUMNS = (
@@ -33,6 +34,7 @@ CONTEXT_COLUMNS = (
     "embedding",
     "decision_id",
     "tenant",
+    "key",
     "session",
     "group",
     "task",
@@ -54,6 +56,7 @@ ROW_COLUMNS = (
     "tool_call_latency_ms",
     "tool_call_valid",
     "propensity",
+    "weight",
 )
 
 
@@ -65,10 +68,13 @@ class Rounds:
     `model_index` into `models` (sorted names). NaN means "not observed" in every float column.
     Costs are US dollars, token counts are tokens, times are milliseconds. `input_tokens` is
     what the provider counted, `estimated_input_tokens` what the features estimated beforehand.
-    `propensity` is 1 where every model's outcome is known (an imported matrix) and NaN for
-    attempts that the logging policy did not draw (fallbacks after a failure): off-policy
-    estimators must leave those out. `skipped` counts what was left out when the data were
-    read, by reason. Contexts are ordered by (tenant, decision_id), rows by (context, attempt).
+    `propensity` is 1 where every model's outcome is known (an imported matrix) and NaN where the
+    logging policy did not draw (fallbacks after a failure, the log of another gateway):
+    off-policy estimators must leave those out. `weight` in (0, 1] says how sure the label is (see
+    `rewards`), NaN where there is none. A drawn action whose outcome never came has a row with
+    its propensity and nothing else, so that missing outcomes can be modelled. `skipped` counts
+    what was left out when the data were read, by reason. Contexts are ordered by (tenant,
+    decision_id), rows by (context, attempt). `key` is the caller's, "" where none was named.
     """
 
     models: tuple[str, ...]
@@ -79,6 +85,7 @@ class Rounds:
     embedding: NDArray[np.float32]
     decision_id: Texts
     tenant: Texts
+    key: Texts
     session: Texts
     group: Texts
     task: Texts
@@ -101,6 +108,7 @@ class Rounds:
     tool_call_latency_ms: Floats
     tool_call_valid: Floats
     propensity: Floats
+    weight: Floats
     skipped: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -118,6 +126,12 @@ class Rounds:
     def n_rows(self) -> int:
         """How many outcomes there are."""
         return len(self.context_index)
+
+    @property
+    def n_observed(self) -> int:
+        """How many contexts have a row whose reward or adequacy was observed."""
+        observed = np.isfinite(self.reward) | np.isfinite(self.adequate)
+        return len(np.unique(self.context_index[observed]))
 
     @cached_property
     def model(self) -> Texts:

@@ -117,6 +117,7 @@ class World:
             embedding=np.zeros((self.n_requests, N_MATCH), dtype=np.float32),
             decision_id=_texts([_request_id(i) for i in range(self.n_requests)]),
             tenant=_texts(["simulated"] * self.n_requests),
+            key=_texts([""] * self.n_requests),
             session=self.session,
             group=self.session,
             task=self.task,
@@ -138,6 +139,7 @@ class World:
             tool_call_latency_ms=self.latency_ms[index, chosen],
             tool_call_valid=missing.copy(),
             propensity=propensity,
+            weight=np.ones(n_rows),
         )
 
     def _request(self, index: int) -> Mapping[str, Any]:
