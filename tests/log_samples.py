@@ -30,7 +30,7 @@ class HashEncoder:
 
 def decision(decision_id: str = "d1", **changes: object) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "schema": 1,
+        "schema": 2,
         "kind": "decision",
         "ts_ms": 1_000,
         "decision_id": decision_id,
@@ -43,7 +43,10 @@ def decision(decision_id: str = "d1", **changes: object) -> dict[str, Any]:
         "feedback": "bandit",
         "fallbacks": ["large"],
         "excluded": {"tiny": "no_tools: 2 tools"},
-        "candidates": [{"model": "small", "p_adequate": 0.9, "probability": 0.5}],
+        "candidates": [
+            {"model": "small", "p_adequate": 0.9, "probability": 0.5},
+            {"model": "large", "p_adequate": 0.95, "probability": 0.5},
+        ],
         "versions": {"artifact": "a1", "catalog": "c1", "policy": "p1"},
     }
     return row | changes
@@ -51,7 +54,7 @@ def decision(decision_id: str = "d1", **changes: object) -> dict[str, Any]:
 
 def outcome(decision_id: str = "d1", **changes: object) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "schema": 1,
+        "schema": 2,
         "kind": "outcome",
         "ts_ms": 2_000,
         "decision_id": decision_id,

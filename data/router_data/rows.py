@@ -3,6 +3,10 @@
 Rows hold ingredients (candidates, distribution, propensity, versions, exclusions, usage), never
 rewards. Features are base64 of little-endian float32, embeddings of little-endian float16.
 The prompt's text is only there when the tenant opted in.
+
+Schema 2 adds to a decision what the request limited (`overrides`, `max_output_tokens`), what was
+in effect (`min_adequacy`, `contract`, `exploration`, `rollout`) and what another artifact would
+have done (`shadow`). Rows of schema 1 lack these fields and are read all the same.
 """
 
 import base64
@@ -15,9 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router_model.features import SCHEMA, Context
-from router_model.types import Caller, Candidate, Decision, Outcome, Request, WireFormat
+from router_model.types import (
+    Caller,
+    Candidate,
+    Decision,
+    Outcome,
+    PolicyOverrides,
+    Request,
+    WireFormat,
+)
 
-ROW_SCHEMA = 1
+ROW_SCHEMA = 2
 
 
 def decision_row(
@@ -33,10 +45,19 @@ def decision_row(
     now_ms: int,
     feature_schema: str = SCHEMA.hash,
     text: str | None = None,
+    overrides: PolicyOverrides | None = None,
+    min_adequacy: float | None = None,
+    contract: str | None = None,
+    exploration: msgspec.Struct | Mapping[str, Any] | None = None,
+    rollout: str | None = None,
+    shadow: msgspec.Struct | Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The log row of one decision; `encoder` is the hash of the text encoder.
 
-    `text` is logged only when given: pass it for tenants that opted in.
+    `text` is logged only when given: pass it for tenants that opted in. `min_adequacy` is the
+    threshold in effect (None: none) and `contract` what set it; `overrides` are as the request
+    gave them. `exploration` holds share, floor, budget_left_usd and off; `rollout` is "champion"
+    or "canary"; `shadow` is the choice of an artifact that only watches.
     """
     row = {
         "schema": ROW_SCHEMA,
@@ -55,6 +76,13 @@ def decision_row(
         "embedding": encode_embedding(embedding),
         "encoder": encoder,
         "input_tokens": int(context.input_tokens),
+        "max_output_tokens": request.max_output_tokens,
+        "overrides": msgspec.to_builtins(overrides),
+        "min_adequacy": min_adequacy,
+        "contract": contract,
+        "exploration": msgspec.to_builtins(exploration),
+        "rollout": rollout,
+        "shadow": msgspec.to_builtins(shadow),
         **_choice(decision),
     }
     return row if text is None else row | {"text": text}

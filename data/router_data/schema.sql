@@ -9,7 +9,14 @@ create type decision_row as struct(
     feedback varchar, fallbacks varchar[], excluded json, candidates json, features varchar,
     feature_schema varchar, embedding varchar, encoder varchar, input_tokens bigint,
     versions struct(artifact varchar, "catalog" varchar, policy varchar),
-    dataset varchar, task varchar, "group" varchar, "text" varchar
+    dataset varchar, task varchar, "group" varchar, "text" varchar,
+    -- Since schema 2; NULL in older rows.
+    max_output_tokens bigint,
+    overrides struct(min_adequacy double, max_cost_usd double, max_tool_call_latency_ms double,
+                     models varchar[]),
+    min_adequacy double, contract varchar,
+    exploration struct("share" double, "floor" double, budget_left_usd double, "off" varchar),
+    rollout varchar, shadow json
 );
 
 create type outcome_row as struct(

@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from log_samples import write_log
 
+from router_data.compact import compact
 from router_data.log import frame
 from router_data.rows import (
     decision_row,
@@ -14,6 +18,7 @@ from router_data.rows import (
     outcome_row,
     request_hash,
 )
+from router_data.store import Store
 from router_model import features, formats
 from router_model.types import (
     Caller,
@@ -21,6 +26,7 @@ from router_model.types import (
     Decision,
     Expected,
     Outcome,
+    PolicyOverrides,
     Request,
     StepType,
     Usage,
@@ -73,7 +79,7 @@ def made_decision() -> Decision:
     )
 
 
-def made_row(**changes: str) -> dict[str, object]:
+def made_row(**changes: object) -> dict[str, object]:
     request = formats.parse(BODY)
     return decision_row(
         made_decision(),
@@ -85,13 +91,13 @@ def made_row(**changes: str) -> dict[str, object]:
         session="s1",
         wire_format=WireFormat.OPENAI_CHAT,
         now_ms=123,
-        **changes,
+        **changes,  # type: ignore[arg-type] # any keyword
     )
 
 
 def test_a_decision_row_holds_what_is_needed_to_learn_from_it() -> None:
     row = made_row()
-    assert (row["kind"], row["schema"], row["ts_ms"]) == ("decision", 1, 123)
+    assert (row["kind"], row["schema"], row["ts_ms"]) == ("decision", 2, 123)
     assert (row["tenant"], row["key"], row["user"]) == ("acme", "k", "ann")
     assert (row["model"], row["propensity"], row["feedback"]) == ("small", 0.75, "bandit")
     assert row["versions"] == {"artifact": "a", "catalog": "c", "policy": "p"}
@@ -110,6 +116,46 @@ def test_every_candidate_is_logged_with_the_probability_it_had() -> None:
 def test_the_prompt_is_not_logged_unless_it_is_passed_on_purpose() -> None:
     assert b"secret" not in frame(made_row())
     assert b"secret" in frame(made_row(text="my secret plan"))
+
+
+def test_what_was_in_effect_is_logged_and_read_back(tmp_path: Path) -> None:
+    overrides = PolicyOverrides(min_adequacy=0.7, models=("small", "large"))
+    exploration = {"share": 0.05, "floor": 0.01, "budget_left_usd": 2.5, "off": None}
+    shadow = {"artifact": "b", "model": "large", "distribution": {"large": 1.0}}
+    row = made_row(
+        overrides=overrides,
+        min_adequacy=0.8,
+        contract="contract(alpha=0.05,delta=0.1)",
+        exploration=exploration,
+        rollout="canary",
+        shadow=shadow,
+    )
+    write_log(tmp_path, [row])
+    with Store(tmp_path) as store:
+        found = store.decision("d1")
+    assert found is not None
+    assert found["overrides"] == {
+        "min_adequacy": 0.7,
+        "max_cost_usd": None,
+        "max_tool_call_latency_ms": None,
+        "models": ["small", "large"],
+    }
+    assert (found["min_adequacy"], found["rollout"]) == (0.8, "canary")
+    assert (found["exploration"], found["shadow"]) == (exploration, shadow)
+
+
+def test_rows_of_schema_1_are_read_with_nothing_in_the_later_fields(tmp_path: Path) -> None:
+    limits = ("max_output_tokens", "overrides", "min_adequacy")
+    later = (*limits, "contract", "exploration", "rollout", "shadow")
+    row = {name: value for name, value in made_row().items() if name not in later}
+    write_log(tmp_path, [row | {"schema": 1}])
+    compact(tmp_path)
+    write_log(tmp_path, [row | {"schema": 1, "decision_id": "d2"}])
+    with Store(tmp_path) as store:
+        for key in ("d1", "d2"):
+            found = store.decision(key)
+            assert found is not None
+            assert [found[name] for name in later] == [None] * 7
 
 
 def test_features_in_a_row_are_bit_equal_to_those_extracted() -> None:
