@@ -1,9 +1,10 @@
 """A seeded world with known truth: requests, sessions, models, P(adequate) and cost.
 
-Tests compare estimates with what is drawn from here, and notebooks start from it. Requests come
-in sessions; each session has a difficulty, each model a skill, and dearer models are more
+Tests compare estimates with what is drawn from here, and notebooks start from it. In the small
+world of `simulate` each session has a difficulty, each model a skill, and dearer models are more
 skilled, so that routing pays; with tools it is the other way round, so that the best model
-depends on the request and not only on its difficulty.
+depends on the request and not only on its difficulty. `router_data.agents.simulate_agents` makes
+a world of coding agents, whose log is partial and delayed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from router_data.agent_bodies import agent_body
+from router_data.agent_outcomes import AgentTraffic
 from router_data.contexts import IMPORT_START_MS
 from router_data.logging_policy import LoggingPolicy
 from router_data.rewards import rewards
@@ -25,6 +28,7 @@ from router_model.errors import DatasetError
 
 TASKS = ("edit", "search", "explain", "tools")
 SCHEMA = "simulated"
+AGENT_SCHEMA = "simulated-agents"
 _GAP_MS = 20_000
 
 
@@ -33,7 +37,9 @@ class World:
     """Everything that is true, whether or not it would be observed.
 
     Row i of each array is request i; columns follow `models`, cheapest first. `features` are
-    difficulty, need for tools, turn in the session, and input tokens in thousands.
+    difficulty, need for tools, turn in the session, and input tokens in thousands, or those of
+    `router_data.agents.AGENT_FEATURES`. `cost_usd` of agents is that of a session which stays
+    with one model. `agents` holds what only their worlds have, None in others.
     """
 
     seed: int
@@ -48,11 +54,21 @@ class World:
     latency_ms: Floats
     input_tokens: Floats
     output_tokens: Floats
+    step_type: Texts
+    tenant: Texts
+    key: Texts
+    turn: Ints
+    agents: AgentTraffic | None = None
 
     @property
     def n_requests(self) -> int:
         """How many requests there are."""
         return len(self.session)
+
+    @property
+    def feature_schema(self) -> str:
+        """The name of the world's own features."""
+        return SCHEMA if self.agents is None else AGENT_SCHEMA
 
     def policy_value(self, distribution: Floats) -> float:
         """The true expected reward of a policy, given its probabilities by (request, model)."""
@@ -62,11 +78,10 @@ class World:
         """The probabilities that a logging policy gives the models, by (request, model)."""
         overall = self.p_adequate.mean(axis=0)
         result = np.empty_like(self.p_adequate)
-        for task in TASKS:
+        for task in sorted(set(self.task.tolist())):
             rows = self.task == task
-            if rows.any():
-                on_task = self.p_adequate[rows].mean(axis=0)
-                result[rows] = policy.distribution(overall, on_task)
+            on_task = self.p_adequate[rows].mean(axis=0)
+            result[rows] = policy.distribution(overall, on_task)
         return result
 
     def rounds(self, policy: LoggingPolicy | None = None) -> Rounds:
@@ -95,12 +110,29 @@ class World:
         write_parquet(folder / "outcomes.parquet", cells)
 
     def chat_body(self, index: int) -> bytes:
-        """Request `index` as an OpenAI chat body, with the prompt and tools of the tables."""
+        """Request `index` as an OpenAI chat body, with the prompt and tools of the tables.
+
+        An agent's is the whole conversation so far, scaled down (see `agent_bodies`).
+        """
+        if self.agents is not None:
+            return agent_body(self.agents, index, seed=self.seed)
         row = self._request(index)
         body = {"model": "auto", "messages": [{"role": "user", "content": row["prompt"]}]}
         if row["tools"] is not None:
             body["tools"] = msgspec.json.decode(row["tools"])
         return msgspec.json.encode(body)
+
+    def reported(self, index: Ints, chosen: Ints) -> Floats:
+        """The verdicts that a log shows of models (columns) on requests; NaN where none came back.
+
+        Only agents leave any out, or falsify them.
+        """
+        adequate: Floats = self.adequate[index, chosen]
+        if self.agents is None:
+            return adequate
+        told = np.where(self.agents.is_falsified[index], 1.0 - adequate, adequate)
+        seen = self.agents.has_outcome[index] & self.agents.has_verdict[index]
+        return np.where(seen, told, np.nan)
 
     def _rounds(self, index: Ints, chosen: Ints, propensity: Floats) -> Rounds:
         n_rows = len(index)
@@ -108,21 +140,23 @@ class World:
         position = np.array([names.index(name) for name in self.models], dtype=np.int64)
         first = np.searchsorted(index, index)
         missing = np.full(n_rows, np.nan)
-        adequate = self.adequate[index, chosen]
+        agents = self.agents
+        adequate = self.reported(index, chosen)
+        seen = np.ones(n_rows) if agents is None else np.where(agents.has_outcome[index], 1, np.nan)
         return Rounds(
             models=names,
-            feature_schema=SCHEMA,
+            feature_schema=self.feature_schema,
             encoder=SCHEMA,
             features=self.features,
             embedding=np.zeros((self.n_requests, N_MATCH), dtype=np.float32),
             decision_id=_texts([_request_id(i) for i in range(self.n_requests)]),
-            tenant=_texts(["simulated"] * self.n_requests),
-            key=_texts([""] * self.n_requests),
+            tenant=self.tenant,
+            key=self.key,
             session=self.session,
             group=self.session,
             task=self.task,
             dataset=_texts(["simulated"] * self.n_requests),
-            step_type=_texts(["main"] * self.n_requests),
+            step_type=self.step_type,
             request_hash=_texts([_request_id(i) for i in range(self.n_requests)]),
             estimated_input_tokens=self.input_tokens.astype(np.int64),
             ts_ms=self.ts_ms,
@@ -131,29 +165,40 @@ class World:
             attempt=np.arange(n_rows, dtype=np.int64) - first,
             adequate=adequate,
             reward=rewards(adequate, reward=missing),
-            cost_usd=self.cost_usd[index, chosen],
-            input_tokens=self.input_tokens[index],
-            cached_tokens=np.zeros(n_rows),
-            output_tokens=self.output_tokens[index, chosen],
-            latency_ms=self.latency_ms[index, chosen],
-            tool_call_latency_ms=self.latency_ms[index, chosen],
-            tool_call_valid=missing.copy(),
+            cost_usd=self.cost_usd[index, chosen] * seen,
+            input_tokens=self.input_tokens[index] * seen,
+            cached_tokens=seen * (0 if agents is None else agents.cached_tokens[index, chosen]),
+            output_tokens=self.output_tokens[index, chosen] * seen,
+            latency_ms=self.latency_ms[index, chosen] * seen,
+            tool_call_latency_ms=self.latency_ms[index, chosen] * seen,
+            tool_call_valid=(
+                missing if agents is None else agents.tool_call_valid[index, chosen] * seen
+            ),
             propensity=propensity,
             weight=np.ones(n_rows),
         )
 
     def _request(self, index: int) -> Mapping[str, Any]:
-        difficulty, tools, turn, _ = self.features[index].tolist()
-        words = "please " * max(1, round(10 + 5 * difficulty))
-        return {
+        origin = {
             "request_id": _request_id(index),
             "dataset": "simulated",
             "task": self.task[index],
             "group": self.session[index],
             "session_id": self.session[index],
             "ts_ms": int(self.ts_ms[index]),
+        }
+        if self.agents is not None:
+            body = msgspec.json.decode(self.chat_body(index))
+            tools = body.get("tools")
+            return origin | {
+                "messages": msgspec.json.encode(body["messages"]).decode(),
+                "tools": None if tools is None else msgspec.json.encode(tools).decode(),
+            }
+        difficulty, needs_tools, turn, _ = self.features[index].tolist()
+        words = "please " * max(1, round(10 + 5 * difficulty))
+        return origin | {
             "prompt": f"{words}{self.task[index]} number {index} in turn {turn:.0f}",
-            "tools": _TOOLS if tools > 0 else None,
+            "tools": _TOOLS if needs_tools > 0 else None,
         }
 
     def _cell(self, index: int, model: int) -> Mapping[str, Any]:
@@ -219,6 +264,10 @@ def simulate(n_requests: int, *, n_models: int = 5, seed: int = 0) -> World:
         latency_ms=np.round(400.0 + 12.0 * output_tokens * rng.uniform(0.8, 1.2, n_models)),
         input_tokens=input_tokens,
         output_tokens=output_tokens,
+        step_type=_texts(["main"] * n_requests),
+        tenant=_texts(["simulated"] * n_requests),
+        key=_texts([""] * n_requests),
+        turn=turn,
     )
 
 
