@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from router_data.contexts import (
     TableContext,
@@ -15,10 +14,11 @@ from router_data.contexts import (
     import_time,
     table_contexts,
 )
-from router_data.rewards import DEFAULT_RULE, AdequacyRule, adequacies, rewards
+from router_data.observations import NUMBERS, Observations, matching, numbers, observe
+from router_data.rewards import DEFAULT_RULE, AdequacyRule, judge, rewards
 from router_data.rounds import Ints, Rounds, Texts
 from router_data.rows import decode_embeddings, decode_features
-from router_data.store import Columns, Store
+from router_data.store import Store
 from router_data.tables import TableOutcomes, TableRequest, Tables, read_tables
 from router_model import features
 from router_model.errors import DatasetError
@@ -26,15 +26,7 @@ from router_model.errors import DatasetError
 __all__ = ["Rounds", "load_rounds", "rounds_from_tables"]
 
 IMPORT_TENANT = "import"
-_OBSERVED = (
-    "cost_usd",
-    "input_tokens",
-    "cached_tokens",
-    "output_tokens",
-    "latency_ms",
-    "tool_call_latency_ms",
-    "tool_call_valid",
-)
+_OBSERVED = tuple(name for name in NUMBERS if name != "propensity")
 _TEXTS = (
     "decision_id",
     "tenant",
@@ -46,28 +38,6 @@ _TEXTS = (
     "step_type",
     "request_hash",
 )
-# Where a live decision has no dataset, task or group: its origin, step type and session.
-_CONTEXTS = """
-    select tenant, decision_id, ts_ms, step_type, features, embedding, feature_schema, encoder,
-           coalesce("key", '') as "key", coalesce("session", decision_id) as "session",
-           coalesce("group", "session", decision_id) as "group",
-           coalesce(task, step_type, 'main') as task, coalesce(dataset, 'log') as dataset,
-           coalesce(request_hash, '') as request_hash,
-           coalesce(input_tokens, 0) as estimated_input_tokens
-    from decisions_until(?)
-    where ? is null or tenant = ?
-    order by tenant, decision_id
-"""
-_ROWS = """
-    select tenant, decision_id, attempt, model, adequate::int::double as verdict, reward,
-           error is not null as is_error, cost_usd, input_tokens::double as input_tokens,
-           cached_tokens::double as cached_tokens, output_tokens::double as output_tokens,
-           latency_ms, tool_call_latency_ms, tool_call_valid::int::double as tool_call_valid,
-           propensity
-    from rounds_until(?)
-    where ? is null or tenant = ?
-    order by tenant, decision_id, attempt
-"""
 
 
 def load_rounds(
@@ -81,81 +51,26 @@ def load_rounds(
 ) -> Rounds:
     """Rounds of a state or log folder, of what was written before `until_ms`.
 
-    Contexts with other features than `feature_schema` (this version's when not given), with
-    other embeddings than `encoder` (the most frequent one when not given) or without any
-    outcome are left out and counted in `skipped`.
+    What is in quarantine, contexts with other features than `feature_schema` (this version's
+    when not given) or other embeddings than `encoder` (the most frequent one when not given), and
+    those without any outcome are left out and counted in `skipped`. Live decisions are kept
+    without outcome too, so that missing outcomes can be modelled.
     """
-    schema = feature_schema or features.SCHEMA.hash
     with Store(path) as store:
-        contexts = store.arrays(_CONTEXTS, (until_ms, tenant, tenant))
-        rows = store.arrays(_ROWS, (until_ms, tenant, tenant))
-    skipped: Counter[str] = Counter()
-    index = _row_contexts(contexts, rows)
-    keep = _matching(contexts, index, schema=schema, encoder=encoder, skipped=skipped)
-    if not keep.any():
-        raise DatasetError(f"{path}: no decision to learn from: {dict(skipped) or 'empty log'}")
-    new_index = np.where(keep, np.cumsum(keep) - 1, -1)[index]
-    kept = new_index >= 0
-    chosen = {name: values[keep] for name, values in contexts.items()}
-    usable = {name: values[kept] for name, values in rows.items()}
-    return _log_rounds(chosen, usable, new_index[kept], rule=rule, skipped=skipped)
+        found = observe(store, rule=rule, tenant=tenant, until_ms=until_ms)
+    used = matching(found, schema=feature_schema or features.SCHEMA.hash, encoder=encoder)
+    if not len(used.contexts["decision_id"]):
+        raise DatasetError(
+            f"{path}: no decision to learn from: {dict(used.skipped) or 'empty log'}"
+        )
+    return _log_rounds(used)
 
 
-def _row_contexts(contexts: Columns, rows: Columns) -> Ints:
-    """Each row's context; a row whose decision came in after the contexts were read has -1."""
-    pairs = zip(contexts["tenant"], contexts["decision_id"], strict=True)
-    position = {pair: index for index, pair in enumerate(pairs)}
-    keys = zip(rows["tenant"], rows["decision_id"], strict=True)
-    return np.array([position.get(key, -1) for key in keys], dtype=np.int64)
-
-
-def _matching(
-    contexts: Columns,
-    row_contexts: Ints,
-    *,
-    schema: str,
-    encoder: str | None,
-    skipped: Counter[str],
-) -> NDArray[np.bool_]:
-    has_row = np.zeros(len(contexts["decision_id"]), dtype=bool)
-    has_row[row_contexts[row_contexts >= 0]] = True
-    has_schema = (contexts["feature_schema"] == schema) & (contexts["features"] != None)  # noqa: E711
-    has_vector = contexts["embedding"] != None  # noqa: E711
-    usable = has_schema & has_vector & has_row
-    if encoder is None and usable.any():
-        names, counts = np.unique(contexts["encoder"][usable].astype(str), return_counts=True)
-        encoder = str(names[counts.argmax()])
-    has_encoder = has_vector & (contexts["encoder"] == encoder)
-    reasons = {
-        "decision: features of another schema": ~has_schema,
-        "decision: embedding of another encoder": has_schema & ~has_encoder,
-        "decision: no outcome": has_schema & has_encoder & ~has_row,
-    }
-    skipped.update({reason: int(mask.sum()) for reason, mask in reasons.items() if mask.any()})
-    matching: NDArray[np.bool_] = has_schema & has_encoder & has_row
-    return matching
-
-
-def _log_rounds(
-    contexts: Columns,
-    rows: Columns,
-    context_index: Ints,
-    *,
-    rule: AdequacyRule,
-    skipped: Counter[str],
-) -> Rounds:
+def _log_rounds(used: Observations) -> Rounds:
+    contexts, rows = used.contexts, used.rows
     models, model_index = np.unique(rows["model"].astype(object), return_inverse=True)
-    numbers: dict[str, Any] = {
-        name: rows[name].astype(np.float64) for name in (*_OBSERVED, "propensity")
-    }
-    adequate = adequacies(
-        rows["verdict"].astype(np.float64),
-        reward=rows["reward"].astype(np.float64),
-        is_error=rows["is_error"].astype(bool),
-        tool_call_valid=numbers["tool_call_valid"],
-        rule=rule,
-    )
-    texts: dict[str, Any] = {name: contexts[name].astype(object) for name in _TEXTS}
+    plain: dict[str, Any] = {name: contexts[name].astype(object) for name in _TEXTS}
+    plain |= {name: numbers(rows, name) for name in NUMBERS}
     return Rounds(
         models=tuple(models.tolist()),
         feature_schema=str(contexts["feature_schema"][0]),
@@ -164,15 +79,14 @@ def _log_rounds(
         embedding=decode_embeddings(contexts["embedding"].tolist()),
         estimated_input_tokens=contexts["estimated_input_tokens"].astype(np.int64),
         ts_ms=contexts["ts_ms"].astype(np.int64),
-        context_index=context_index,
+        context_index=used.context_index,
         model_index=model_index.astype(np.int64).reshape(-1),
         attempt=rows["attempt"].astype(np.int64),
-        adequate=adequate,
-        reward=rewards(adequate, reward=rows["reward"].astype(np.float64)),
-        weight=np.where(np.isnan(adequate), np.nan, 1.0),
-        skipped=dict(skipped),
-        **texts,
-        **numbers,
+        adequate=used.judged.adequate,
+        reward=used.reward,
+        weight=used.judged.weight,
+        skipped=dict(used.skipped),
+        **plain,
     )
 
 
@@ -242,12 +156,13 @@ def _rounds(
     rows = np.flatnonzero(context_index >= 0)
     rows = rows[np.lexsort((outcomes.attempt[rows], context_index[rows]))]
     models, model_index = np.unique(outcomes.model[rows], return_inverse=True)
-    numbers: dict[str, Any] = {name: getattr(outcomes, name)[rows] for name in _OBSERVED}
-    adequate = adequacies(
+    observed: dict[str, Any] = {name: getattr(outcomes, name)[rows] for name in _OBSERVED}
+    judged = judge(
         outcomes.verdict[rows],
         reward=outcomes.reward[rows],
         is_error=np.array([error is not None for error in outcomes.error[rows]], dtype=bool),
-        tool_call_valid=numbers["tool_call_valid"],
+        tool_call_valid=observed["tool_call_valid"],
+        signals={},
         rule=rule,
     )
     return Rounds(
@@ -257,13 +172,13 @@ def _rounds(
         context_index=context_index[rows],
         model_index=model_index.astype(np.int64).reshape(-1),
         attempt=outcomes.attempt[rows],
-        adequate=adequate,
-        reward=rewards(adequate, reward=outcomes.reward[rows]),
+        adequate=judged.adequate,
+        reward=rewards(judged.adequate, reward=outcomes.reward[rows]),
         propensity=np.ones(len(rows)),
-        weight=np.where(np.isnan(adequate), np.nan, 1.0),
+        weight=judged.weight,
         skipped=dict(problems),
         **_context_columns(present, tenant=tenant),
-        **numbers,
+        **observed,
     )
 
 

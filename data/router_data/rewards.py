@@ -7,41 +7,106 @@ definition of "adequate" needs no new data. The first rule that applies decides:
 2. a `reward` in [0, 1] is adequate when it reaches `min_reward`;
 3. an `error` is inadequate: the caller got nothing useful;
 4. `tool_call_valid` false is inadequate: the agent can't go on with it;
-5. otherwise adequacy was not observed (None, or NaN in arrays). A valid tool call alone does
-   not make an answer adequate.
+5. otherwise the outcome's own weak signals decide: `schema_error`, `retried` (the same step was
+   asked again), `user_corrected`, `user_aborted` and `escalated` (the gateway gave the step to a
+   stronger model) speak against it when true, `test_passed` for it when true and against it
+   when false. Of several the one with the largest weight wins, and against wins a tie;
+6. otherwise the session's end is credited or blamed (see `credit`), if `session_succeeded` was
+   reported on any outcome of the session;
+7. otherwise adequacy was not observed (None, or NaN in arrays). The absence of a signal is never
+   evidence of good, nor is a signal that is false (but for the last two), nor a valid tool call.
+
+A label of rules 1 to 4 has weight 1; one of rules 5 and 6 has its signal's weight, which says how
+sure that evidence is and multiplies the label's say in training. A number counts as true from
+one half on; a text says nothing.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from router_model.errors import DatasetError
 from router_model.types import Outcome
 
+Floats = NDArray[np.float64]
 
-@dataclass(frozen=True, slots=True)
-class AdequacyRule:
-    """When an outcome counts as adequate; see the module's docstring for the order.
+SESSION_SIGNAL = "session_succeeded"
+# Signals of a step, in no order of importance.
+NEGATIVE_SIGNALS = ("schema_error", "retried", "user_corrected", "user_aborted", "escalated")
+STEP_SIGNALS = (*NEGATIVE_SIGNALS, "test_passed")
+SIGNALS = (*STEP_SIGNALS, SESSION_SIGNAL)
 
-    `min_reward` trades strictness for the number of positive examples. The two switches turn
-    off rules 3 and 4 for callers whose errors say nothing about the model.
+
+class AdequacyRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When an outcome counts as adequate, and how sure that is; see the module's docstring.
+
+    A signal's weight in (0, 1] is the confidence of the label that it gives; 0 switches the
+    signal off.
     """
 
     min_reward: float = 0.5
+    """Least reward that counts as adequate; higher asks more of cheap models."""
     error_is_inadequate: bool = True
+    """Errors are inadequate; false for callers whose errors say nothing about the model."""
     invalid_tool_call_is_inadequate: bool = True
+    """Invalid tool calls are inadequate; false where the caller repairs them."""
+    schema_error: float = 0.95
+    """Weight of an answer that breaks its schema: mechanical, nearly certain."""
+    retried: float = 0.6
+    """Weight of a step that was asked again; impatience and flaky networks also retry."""
+    user_corrected: float = 0.8
+    """Weight of a user's correction; some corrections only change the user's mind."""
+    user_aborted: float = 0.4
+    """Weight of an abort; users also stop what is right but slow."""
+    escalated: float = 0.7
+    """Weight of a step that went on to a stronger model."""
+    test_passed: float = 0.9
+    """Weight of a test that passed or failed; weak tests pass what is wrong."""
+    session_succeeded: float = 0.5
+    """Weight of the session's end for its last step."""
+    session_discount: float = 0.8
+    """Factor of that weight for each step further from the end; 1 credits all steps alike."""
+    session_blame_steps: int = 3
+    """How many last steps a failed session blames; the ones before may have been right."""
+    min_weight: float = 0.1
+    """Labels less sure than this count as not observed; higher keeps fewer and surer ones."""
+    outcome_window_s: float = 0.0
+    """Age from which a decision without verdict or reward is judged by other evidence; longer
+    waits for late signals, 0 never waits."""
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.min_reward <= 1.0:
-            raise DatasetError(f"min_reward: got {self.min_reward}, expected 0 to 1")
+        shares = ("min_reward", *SIGNALS, "session_discount", "min_weight")
+        for name in shares:
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise DatasetError(f"{name}: got {getattr(self, name)}, expected 0 to 1")
+        for name in ("session_blame_steps", "outcome_window_s"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise DatasetError(f"{name}: got {getattr(self, name)}, expected 0 or more")
 
 
 DEFAULT_RULE = AdequacyRule()
 
 
+class Judged(NamedTuple):
+    """Adequacy (1, 0, NaN for not observed) and the weight of that label (NaN where there is none).
+
+    `is_explicit` marks a verdict or a reward.
+    """
+
+    adequate: Floats
+    weight: Floats
+    is_explicit: NDArray[np.bool_]
+
+    def select(self, mask: NDArray[np.bool_]) -> "Judged":
+        """The labels where `mask` is true."""
+        return Judged(self.adequate[mask], self.weight[mask], self.is_explicit[mask])
+
+
 def adequacy(outcome: Outcome, rule: AdequacyRule = DEFAULT_RULE) -> bool | None:
-    """True, False or None (not observed) for one outcome.
+    """True, False or None (not observed) for one outcome by itself, without its session.
 
     >>> adequacy(Outcome(decision_id="d", model="m", reward=0.7))
     True
@@ -51,45 +116,51 @@ def adequacy(outcome: Outcome, rule: AdequacyRule = DEFAULT_RULE) -> bool | None
     False
     >>> adequacy(Outcome(decision_id="d", model="m", tool_call_valid=True)) is None
     True
+    >>> adequacy(Outcome(decision_id="d", model="m", signals={"test_passed": True, "retried": 1}))
+    True
     """
-    value = adequacies(
+    value = judge(
         np.array([_number(outcome.adequate)]),
         reward=np.array([_number(outcome.reward)]),
         is_error=np.array([outcome.error is not None]),
         tool_call_valid=np.array([_number(outcome.tool_call_valid)]),
+        signals={name: np.array([_signal(outcome, name)]) for name in STEP_SIGNALS},
         rule=rule,
-    )[0]
+    ).adequate[0]
     return None if np.isnan(value) else bool(value)
 
 
-def adequacies(
-    verdict: NDArray[np.float64],
+def judge(
+    verdict: Floats,
     *,
-    reward: NDArray[np.float64],
+    reward: Floats,
     is_error: NDArray[np.bool_],
-    tool_call_valid: NDArray[np.float64],
+    tool_call_valid: Floats,
+    signals: Mapping[str, Floats],
     rule: AdequacyRule = DEFAULT_RULE,
-) -> NDArray[np.float64]:
-    """1.0, 0.0 or NaN (not observed) for each outcome; inputs use NaN for "not observed".
+) -> Judged:
+    """Rules 1 to 5 on each outcome; NaN means "not observed" in every input.
 
     >>> nan = float("nan")
-    >>> adequacies(np.array([1.0, nan, nan]), reward=np.array([0.0, 0.4, nan]),
-    ...            is_error=np.zeros(3, bool), tool_call_valid=np.full(3, nan))
-    array([ 1.,  0., nan])
+    >>> judge(np.array([1.0, nan, nan]), reward=np.array([0.0, 0.4, nan]),
+    ...       is_error=np.zeros(3, bool), tool_call_valid=np.full(3, nan),
+    ...       signals={"retried": np.array([1.0, nan, 1.0])}).weight
+    array([1. , 1. , 0.6])
     """
-    result = np.full(len(verdict), np.nan)
-    if rule.invalid_tool_call_is_inadequate:
-        result[tool_call_valid == 0.0] = 0.0
-    if rule.error_is_inadequate:
-        result[is_error] = 0.0
-    has_reward = ~np.isnan(reward)
-    result[has_reward] = reward[has_reward] >= rule.min_reward
-    has_verdict = ~np.isnan(verdict)
-    result[has_verdict] = verdict[has_verdict]
-    return result
+    adequate, weight = _signalled(signals, rule, n=len(verdict))
+    facts = [
+        (rule.invalid_tool_call_is_inadequate & (tool_call_valid == 0.0), np.zeros_like(verdict)),
+        (rule.error_is_inadequate & is_error, np.zeros_like(verdict)),
+        (~np.isnan(reward), (reward >= rule.min_reward).astype(np.float64)),
+        (~np.isnan(verdict), verdict),
+    ]
+    for applies, value in facts:  # the last one that applies decides
+        adequate = np.where(applies, value, adequate)
+        weight = np.where(applies, 1.0, weight)
+    return Judged(adequate, weight, ~np.isnan(reward) | ~np.isnan(verdict))
 
 
-def rewards(adequate: NDArray[np.float64], *, reward: NDArray[np.float64]) -> NDArray[np.float64]:
+def rewards(adequate: Floats, *, reward: Floats) -> Floats:
     """The logged reward, and where there is none the adequacy as 0 or 1; NaN where neither is.
 
     >>> rewards(np.array([1.0, 0.0]), reward=np.array([0.25, float("nan")]))
@@ -98,5 +169,31 @@ def rewards(adequate: NDArray[np.float64], *, reward: NDArray[np.float64]) -> ND
     return np.where(np.isnan(reward), adequate, reward)
 
 
+def _signalled(
+    signals: Mapping[str, Floats], rule: AdequacyRule, *, n: int
+) -> tuple[Floats, Floats]:
+    """Label and weight by weak signals alone, NaN where none speaks."""
+    against, in_favour = np.zeros(n), np.zeros(n)
+    for name in STEP_SIGNALS:
+        if name not in signals:
+            continue
+        is_true = signals[name] >= 0.5
+        is_false = signals[name] < 0.5
+        speaks_against = is_true if name in NEGATIVE_SIGNALS else is_false
+        weight = getattr(rule, name)
+        against = np.maximum(against, weight * speaks_against)
+        if name not in NEGATIVE_SIGNALS:
+            in_favour = np.maximum(in_favour, weight * is_true)
+    strongest = np.maximum(against, in_favour)
+    speaks = (strongest > 0) & (strongest >= rule.min_weight)
+    adequate = np.where(speaks, in_favour > against, np.nan)
+    return adequate, np.where(speaks, strongest, np.nan)
+
+
 def _number(value: bool | float | None) -> float:
     return float("nan") if value is None else float(value)
+
+
+def _signal(outcome: Outcome, name: str) -> float:
+    value = outcome.signals.get(name)
+    return float("nan") if isinstance(value, str) else _number(value)

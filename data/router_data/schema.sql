@@ -85,8 +85,18 @@ create macro outcomes_until(until_ms) as table
 create view decisions as select * from decisions_until(null);
 create view outcomes as select * from outcomes_until(null);
 
+-- A signal of an outcome as a number (false 0, true 1); NULL where it is neither. `path` is
+-- "$.name".
+create macro signal(signals, path) as case json_type(signals, path)
+    when 'BOOLEAN' then (json_extract_string(signals, path) = 'true')::int::double
+    when 'UBIGINT' then try_cast(json_extract_string(signals, path) as double)
+    when 'BIGINT' then try_cast(json_extract_string(signals, path) as double)
+    when 'DOUBLE' then try_cast(json_extract_string(signals, path) as double)
+end;
+
 -- One row per outcome of a known decision. A propensity belongs to the drawn action only:
--- attempts with another model (fallbacks after a failure) have none.
+-- attempts with another model (fallbacks after a failure) have none, nor have the decisions of
+-- another gateway.
 create macro rounds_until(until_ms) as table
     select
         d.tenant, d.decision_id, d.ts_ms, d."key", d."user", d."session", d."group", d.task,
@@ -95,9 +105,10 @@ create macro rounds_until(until_ms) as table
         o.attempt, o.model, o.adequate, o.reward, o.error, o.cost_usd,
         o."usage".input_tokens as input_tokens, o."usage".cached_tokens as cached_tokens,
         o."usage".output_tokens as output_tokens, o.latency_ms, o.tool_call_latency_ms,
-        o.tool_call_valid,
-        case when d.feedback = 'full' then 1.0 when o.model = d.model then d.propensity end
-            as propensity
+        o.tool_call_valid, o.signals, o.ts_ms as outcome_ts_ms,
+        case when d.feedback = 'full' then 1.0
+             when coalesce(d.feedback, 'bandit') = 'bandit' and o.model = d.model
+             then d.propensity end as propensity
     from outcomes_until(until_ms) o
     join decisions_until(until_ms) d on o.tenant = d.tenant and o.decision_id = d.decision_id;
 
@@ -111,3 +122,77 @@ create view spending as
            coalesce(o."usage".output_tokens, 0) as output_tokens
     from outcomes o join decisions d on o.tenant = d.tenant and o.decision_id = d.decision_id
     where d.dataset is null;
+
+-- Candidates of a decision with the probability that the policy gave them; NULL if unreadable.
+create macro options(candidates) as from_json(candidates, '[{"model": "VARCHAR",
+    "probability": "DOUBLE", "p_adequate": "DOUBLE", "expected_cost": "DOUBLE",
+    "tool_call_latency_ms": "DOUBLE"}]');
+
+-- Live decisions that were logged more than once with different content: which one was acted on
+-- is unknown. The same content twice is harmless, and an import may be repeated.
+create macro conflicting_until(until_ms) as table
+    select tenant, decision_id
+    from (
+        select tenant, decision_id, hash(*columns(* exclude (ts_ms, segment, line))) as content
+        from all_decisions
+        where dataset is null and (until_ms is null or ts_ms is null or ts_ms < until_ms)
+    )
+    group by tenant, decision_id having count(distinct content) > 1;
+
+-- Rows that must not be learned from, each with the first reason that applies. Outcomes of a
+-- decision in it are left out with their decision and not listed again.
+create macro quarantine_until(until_ms) as table
+    with read_decisions as (
+        select d.*, coalesce(d.feedback, 'bandit') as kind_of_feedback,
+               options(d.candidates) as options, c.decision_id is not null as is_conflicting
+        from decisions_until(until_ms) d
+        left join conflicting_until(until_ms) c
+            on c.tenant is not distinct from d.tenant and c.decision_id = d.decision_id
+    ),
+    weighed as (
+        select *, list_transform(options, lambda x: x.model) as models,
+               list_transform(options, lambda x: x.probability) as probabilities
+        from read_decisions
+    ),
+    judged_decisions as (
+        select tenant, decision_id, null::integer as attempt, 'decision' as kind, case
+            when "schema" is null or "schema" not in (1, 2)
+                then 'decision: schema ' || coalesce("schema"::varchar, 'missing') || ' unknown'
+            when tenant is null then 'decision: tenant missing'
+            when ts_ms is null then 'decision: time missing'
+            when is_conflicting then 'decision: logged twice with different content'
+            when kind_of_feedback not in ('bandit', 'full', 'observational')
+                then 'decision: feedback unknown'
+            when kind_of_feedback != 'bandit' then null
+            when coalesce(model, '') = '' then 'decision: model missing'
+            when propensity is null then 'decision: propensity missing'
+            when not (propensity > 0 and propensity <= 1 + 1e-9)
+                then 'decision: propensity not in (0, 1]'
+            when coalesce(len(options), 0) = 0 or len(models) != len(list_distinct(models))
+                then 'decision: candidates unreadable'
+            when len(list_filter(probabilities, lambda x: x >= 0)) != len(models)
+                or abs(list_sum(probabilities) - 1) > 1e-6
+                then 'decision: distribution does not sum to 1'
+            when coalesce(abs(probabilities[list_position(models, model)] - propensity), 1) > 1e-6
+                then 'decision: propensity differs from the distribution'
+            end as reason
+        from weighed
+    ),
+    judged_outcomes as (
+        select o.tenant, o.decision_id, o.attempt, 'outcome' as kind, case
+            when o."schema" is null or o."schema" not in (1, 2)
+                then 'outcome: schema ' || coalesce(o."schema"::varchar, 'missing') || ' unknown'
+            when d.decision_id is null then 'outcome: no decision'
+            when o.reward not between 0 and 1 then 'outcome: reward not in [0, 1]'
+            when coalesce(o.model, '') = '' then 'outcome: model missing'
+            when d.kind_of_feedback = 'bandit' and o.model != d.model
+                and not coalesce(list_contains(d.models, o.model), false)
+                then 'outcome: model was no candidate'
+            end as reason
+        from outcomes_until(until_ms) o
+        left join weighed d on d.tenant = o.tenant and d.decision_id = o.decision_id
+    )
+    select * from judged_decisions where reason is not null
+    union all select * from judged_outcomes where reason is not null;
+
+create view quarantine as select * from quarantine_until(null);

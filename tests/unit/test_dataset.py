@@ -126,16 +126,16 @@ def test_contexts_of_another_schema_or_encoder_are_left_out_and_counted(tmp_path
     ]
     write_log(tmp_path, [*rows, *(outcome(f"d{i}") for i in (1, 2, 3, 5, 6)), outcome("lost")])
     rounds = load(tmp_path)
-    assert rounds.decision_id.tolist() == ["d1", "d6"]
+    assert rounds.decision_id.tolist() == ["d1", "d4", "d6"]
     assert rounds.encoder == "e1"
     assert rounds.skipped == {
         "decision: features of another schema": 2,
         "decision: embedding of another encoder": 1,
-        "decision: no outcome": 1,
+        "outcome: no decision": 1,
     }
     assert load(tmp_path, encoder="old").decision_id.tolist() == ["d3"]
-    np.testing.assert_array_equal(rounds.features, [VALUES, VALUES])
-    np.testing.assert_array_equal(rounds.embedding, [VALUES, VALUES])
+    np.testing.assert_array_equal(rounds.features, [VALUES] * 3)
+    np.testing.assert_array_equal(rounds.embedding, [VALUES] * 3)
 
 
 def test_only_the_asked_tenant_is_read(tmp_path: Path) -> None:
