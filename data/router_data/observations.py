@@ -39,7 +39,8 @@ NUMBERS = (
 STILL_OPEN = "decision: outcome window still open"
 # Where a live decision has no dataset, task or group: its origin, step type and session.
 _CONTEXTS = """
-    select tenant, decision_id, ts_ms, coalesce(step_type, 'main') as step_type, features, embedding, feature_schema, encoder,
+    select tenant, decision_id, ts_ms, coalesce(step_type, 'main') as step_type,
+           features, embedding, feature_schema, encoder,
            coalesce("key", '') as "key", coalesce("session", decision_id) as "session",
            coalesce("group", "session", decision_id) as "group",
            coalesce(task, step_type, 'main') as task, coalesce(dataset, 'log') as dataset,
