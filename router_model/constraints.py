@@ -143,7 +143,7 @@ def _not_allowed(case: _Case) -> str | None:
     allowed, card = case.overrides.models, case.card
     if allowed is None or not {card.id, card.snapshot, *card.aliases}.isdisjoint(allowed):
         return None
-    return "not_allowed: not among policy.models"
+    return "not_allowed: not among policy.models and the tenant's models"
 
 
 def _capabilities(case: _Case) -> str | None:

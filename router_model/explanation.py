@@ -12,7 +12,7 @@ from router_model import fallback, features
 from router_model.catalog import Catalog
 from router_model.embedding import MATCH_NAMES, MATCH_UNIT, N_MATCH
 from router_model.errors import LogError
-from router_model.policy import CHEAPEST_ADEQUATE, HIGHEST_P, CheapestAdequate
+from router_model.policy import ABSTAINED, CHEAPEST_ADEQUATE, HIGHEST_P, CheapestAdequate
 from router_model.predictor import BoundPredictor
 from router_model.types import Candidate, Versions
 
@@ -130,10 +130,20 @@ def _alternatives(
         {"model": model, "if": f"it were not excluded ({reason})"}
         for model, reason in (record.get("excluded") or {}).items()
     ]
+    first, *_ = candidates
     others = [c for c in candidates if c is not chosen]
     shown = sorted(others, key=lambda c: c.expected_cost)
     conditions = [{"model": c.model, "if": _condition(c, chosen, record, policy)} for c in shown]
+    if chosen is not first:
+        drawn = f"exploration had not drawn {chosen.model} (its share was {_share(record):.3f})"
+        conditions = [{"model": first.model, "if": drawn}] + [
+            condition for condition in conditions if condition["model"] != first.model
+        ]
     return conditions + excluded
+
+
+def _share(record: Mapping[str, Any]) -> float:
+    return float(record.get("propensity") or float("nan"))
 
 
 def _condition(
@@ -145,6 +155,8 @@ def _condition(
     extra = other.expected_cost - chosen.expected_cost
     if record.get("reason") == HIGHEST_P:
         return f"min_adequacy were at most {other.p_adequate:.3f}, its p, and no cheaper one met it"
+    if record.get("reason") == ABSTAINED:
+        return "a contract were certified at a threshold that it meets, and no cheaper one met it"
     if record.get("reason") == CHEAPEST_ADEQUATE:
         return _threshold_condition(other, chosen)
     if gain > 0 and extra > 0:
@@ -156,8 +168,7 @@ def _condition(
         return f"it cost ${extra:.6f} less, or its p were higher by more than {-gain:.3f}"
     if gain < 0:
         return f"an inadequate answer cost less than ${extra / gain:.4f}, or its p met min_adequacy"
-    failure = policy.failure_cost_usd
-    return f"exploration had not drawn {chosen.model} (failure cost ${failure:.4f})"
+    return f"exploration had not drawn {chosen.model} (failure cost ${policy.failure_cost_usd:.4f})"
 
 
 def _threshold_condition(other: Candidate, chosen: Candidate) -> str:

@@ -7,30 +7,39 @@ import numpy as np
 from msgspec import Struct, structs
 
 from router_model.errors import ArtifactError
+from router_model.exploration import explore
+from router_model.terms import Exploration
 from router_model.types import Candidate
 
 LEAST_TOTAL_COST = "least_total_cost"
 CHEAPEST_ADEQUATE = "cheapest_adequate"
 HIGHEST_P = "none_adequate_highest_p"
-
+ABSTAINED = "no_certified_contract_highest_p"
+# With more than half, a runner-up could be likelier than the first choice.
+MAX_EXPLORATION = 0.5
 
 _RANGES = (
     ("min_adequacy", 0.0, 1.0),
     ("failure_cost_usd", 0.0, 1e9),
     ("side_call_failure_cost_usd", 0.0, 1e9),
-    # More than half, and a runner-up could be likelier than the first choice.
-    ("exploration", 0.0, 0.5),
+    ("exploration", 0.0, MAX_EXPLORATION),
+    ("exploration_floor", 0.0, MAX_EXPLORATION),
     ("n_explored", 0, 1000),
     ("near_tie", 1.0, 1e9),
 )
 
 
 class Choice(Struct, frozen=True):
-    """What a policy says: candidates from first to last choice, their probabilities, and why."""
+    """What a policy says: candidates from first to last choice, their probabilities, and why.
+
+    `exploration` is what was in effect, `expected_regret_usd` what it is expected to cost.
+    """
 
     ranked: tuple[Candidate, ...]
     distribution: dict[str, float]
     reason: str
+    exploration: Exploration = Exploration()
+    expected_regret_usd: float = 0.0
 
 
 class CheapestAdequate(Struct, frozen=True, kw_only=True):
@@ -46,9 +55,10 @@ class CheapestAdequate(Struct, frozen=True, kw_only=True):
     retry, somebody's time), and `side_call_failure_cost_usd` the same for titles, summaries and
     the like.
 
-    `exploration` is the probability, shared evenly, of the runners-up (at most `n_explored`)
-    whose total cost is below `near_tie` times the least; 0 makes the choice certain.
-    Raises ArtifactError for a setting that is out of range.
+    `exploration` is the probability shared by the runners-up (at most `n_explored`) that are
+    adequate and whose total cost is at most `near_tie` times the least; each of them gets at least
+    `exploration_floor`, and as many are explored as the share has room for. 0 makes the choice
+    certain. Raises ArtifactError for a setting that is out of range.
     """
 
     min_adequacy: float = 0.0
@@ -57,12 +67,18 @@ class CheapestAdequate(Struct, frozen=True, kw_only=True):
     exploration: float = 0.0
     n_explored: int = 2
     near_tie: float = 1.5
+    exploration_floor: float = 0.0
 
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ArtifactError(f"policy.{name}: got {value}, expected {low:g} to {high:g}")
+        if self.exploration_floor > self.exploration > 0.0:
+            raise ArtifactError(
+                f"policy.exploration_floor: got {self.exploration_floor}, expected at most the "
+                f"exploration of {self.exploration}"
+            )
 
     @property
     def name(self) -> str:
@@ -81,11 +97,14 @@ class CheapestAdequate(Struct, frozen=True, kw_only=True):
         *,
         min_adequacy: float | None = None,
         is_side_call: bool = False,
+        exploration: Exploration | None = None,
     ) -> Choice:
         """The choice among admissible candidates, at least one.
 
-        A `min_adequacy` of the request's own replaces the threshold, 0 included. Ties go to the
-        higher p, then to the name, so that the order of candidates never matters.
+        A `min_adequacy` of the request's own replaces the threshold, 0 included; one above 1 is
+        that of a contract that nothing keeps, and takes the highest p. `exploration` replaces the
+        policy's own. Ties go to the higher p, then to the name, so that the order of candidates
+        never matters.
 
         >>> cheap = Candidate(model="a", p_adequate=0.8, expected_cost=0.001, input_tokens=1,
         ...                   cached_tokens=0, output_tokens=1, tool_call_latency_ms=1)
@@ -111,22 +130,34 @@ class CheapestAdequate(Struct, frozen=True, kw_only=True):
             (c for c in candidates if c.p_adequate < threshold),
             key=lambda c: (-c.p_adequate, c.expected_cost, c.model),
         )
-        limit = self.near_tie * total(adequate[0]) if adequate else 0.0
-        ties = [c for c in adequate[1 : 1 + self.n_explored] if total(c) <= limit]
+        explored = explore(
+            [total(candidate) for candidate in adequate],
+            exploration=self.exploring if exploration is None else exploration,
+            near_tie=self.near_tie,
+            n_most=self.n_explored,
+        )
+        ranked = (*adequate, *others)
         return Choice(
-            ranked=(*adequate, *others),
-            distribution=self._distribution((*adequate, *others), ties),
-            reason=_reason(bool(adequate), is_literal=is_literal),
+            ranked=ranked,
+            distribution=_distribution(ranked, explored.probabilities),
+            reason=_reason(bool(adequate), threshold, is_literal=is_literal),
+            exploration=explored.exploration,
+            expected_regret_usd=explored.regret_usd,
         )
 
-    def _distribution(
-        self, ranked: Sequence[Candidate], ties: Sequence[Candidate]
-    ) -> dict[str, float]:
-        share = self.exploration / len(ties) if ties else 0.0
-        distribution = {candidate.model: 0.0 for candidate in ranked}
-        distribution |= {candidate.model: share for candidate in ties}
-        distribution[ranked[0].model] = 1.0 - share * len(ties)
-        return distribution
+    @property
+    def exploring(self) -> Exploration:
+        """The exploration that holds where a tenant has no settings of its own."""
+        return Exploration(share=self.exploration, floor=self.exploration_floor)
+
+
+def _distribution(ranked: Sequence[Candidate], probabilities: Sequence[float]) -> dict[str, float]:
+    """The first choice gets what the near-ties, which follow it in order, leave."""
+    distribution = {candidate.model: 0.0 for candidate in ranked}
+    for candidate, probability in zip(ranked[1:], probabilities, strict=False):
+        distribution[candidate.model] = probability
+    distribution[ranked[0].model] = 1.0 - sum(probabilities)
+    return distribution
 
 
 def draw(distribution: dict[str, float], *, decision_id: str) -> str:
@@ -145,7 +176,7 @@ def draw(distribution: dict[str, float], *, decision_id: str) -> str:
     return models[int(np.searchsorted(weights, point, side="right"))]
 
 
-def _reason(is_any_adequate: bool, *, is_literal: bool) -> str:
+def _reason(is_any_adequate: bool, threshold: float, *, is_literal: bool) -> str:
     if not is_any_adequate:
-        return HIGHEST_P
+        return HIGHEST_P if threshold <= 1.0 else ABSTAINED
     return CHEAPEST_ADEQUATE if is_literal else LEAST_TOTAL_COST

@@ -8,24 +8,27 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
-import numpy as np
-from msgspec import Struct
-from numpy.typing import NDArray
+from msgspec import structs
 
 from router_model import artifact, explanation, fallback, features
 from router_model.artifact import Manifest
 from router_model.catalog import Catalog, load_catalog
 from router_model.constraints import admissible, needs_of, within_limits
-from router_model.descriptors import DESCRIPTOR_NAMES, describe
+from router_model.contract import Contracts
+from router_model.descriptors import DESCRIPTOR_NAMES
 from router_model.embedding import embed
 from router_model.encoder import StaticEncoder
-from router_model.errors import ArtifactError, NoAdmissibleModelError, PredictionError
+from router_model.errors import ArtifactError, NoAdmissibleModelError
+from router_model.exploration import LOCKED, PINNED
 from router_model.features import Context
 from router_model.golden import check_golden
+from router_model.locks import lock_of
 from router_model.persistence import load_predictor
 from router_model.policy import CheapestAdequate, Choice, draw
-from router_model.predictor import BoundPredictor, JointPredictor, Prediction
-from router_model.pricing import expected_cost
+from router_model.predictor import JointPredictor
+from router_model.scoring import Scored, Scorer, Situation, Vector
+from router_model.tenants import TenantOffsets, load_tenants
+from router_model.terms import ARTIFACT, NO_TERMS, REQUEST, SETTING, Exploration, Terms
 from router_model.types import (
     Caller,
     Candidate,
@@ -38,19 +41,9 @@ from router_model.types import (
 )
 
 CATALOG_FILE = "catalog.toml"
-Vector = NDArray[np.float32]
 _NO_TOKENS: Mapping[str, int] = {}
-# Without any observed output: what a step of a coding agent writes, about.
-_DEFAULT_OUTPUT_TOKENS = 600.0
-
-
-class _Scored(Struct, frozen=True):
-    """Admissible cards, candidates by model, why others are excluded, why p is unknown or ""."""
-
-    cards: tuple[ModelCard, ...]
-    candidates: Mapping[str, Candidate]
-    excluded: Mapping[str, str]
-    problem: str
+_NO_CONTRACTS = Contracts({})
+_NO_OFFSETS = TenantOffsets()
 
 
 class Router:
@@ -64,22 +57,20 @@ class Router:
         catalog: Catalog,
         policy: CheapestAdequate,
         manifest: Manifest,
+        contracts: Contracts = _NO_CONTRACTS,
+        offsets: TenantOffsets = _NO_OFFSETS,
     ) -> None:
         self.predictor = predictor
         self.encoder = encoder
         self.catalog = catalog
         self.policy = policy
         self.manifest = manifest
+        self.contracts = contracts
+        self.scorer = Scorer(predictor, catalog, offsets=offsets)
         self.versions = Versions(
             artifact=manifest.version, catalog=catalog.version, policy=policy.version
         )
         self._cards: tuple[ModelCard, ...] = tuple(catalog.models.values())
-        rows = [describe(card) for card in self._cards]
-        self.bound: BoundPredictor = predictor.bind(
-            tuple(catalog.models), np.array(rows, np.float32).reshape(-1, len(DESCRIPTOR_NAMES))
-        )
-        self._place = {card.id: index for index, card in enumerate(self._cards)}
-        self._abilities = dict(zip(self.bound.names, self.bound.abilities.tolist(), strict=True))
 
     @classmethod
     def load(cls, path: Path, *, catalog: Catalog | None = None) -> Self:
@@ -115,6 +106,8 @@ class Router:
             catalog=catalog or load_catalog(path / CATALOG_FILE),
             policy=_policy(manifest, path),
             manifest=manifest,
+            contracts=Contracts.load(path),
+            offsets=load_tenants(path),
         )
 
     def context(self, request: Request) -> Context:
@@ -135,19 +128,35 @@ class Router:
         cached_tokens: Mapping[str, int] = _NO_TOKENS,
         context: Context | None = None,
         embedding: Vector | None = None,
+        terms: Terms = NO_TERMS,
     ) -> Decision:
         """The decision for a request; the same decision_id gives the same one.
 
-        `cached_tokens` says how much of the prefix each model is expected to have warm.
+        `cached_tokens` says how much of the prefix each model is expected to have warm, `terms`
+        what the settings of the service and the tenant ask.
         Raises NoAdmissibleModelError with the reason for every model. Where no prediction is
         possible, `fallback` chooses, and `policy` and `reason` say so.
         """
         context = self.context(request) if context is None else context
-        embedding = self.embed(context) if embedding is None else embedding
-        scored = self._score(request, context, embedding, overrides, cached_tokens)
-        if not scored.cards:
-            raise NoAdmissibleModelError(scored.excluded)
-        choice = self._choose(scored, context, overrides)
+        situation = Situation(
+            tenant=caller.tenant,
+            values=context.values,
+            embedding=self.embed(context) if embedding is None else embedding,
+            input_tokens=context.input_tokens,
+            max_output_tokens=request.max_output_tokens,
+            cached_tokens=cached_tokens,
+            is_side_call=context.step_type.is_side_call,
+        )
+        overrides = _within_pin(overrides, terms)
+        cards, scored, excluded = self._score(request, situation, overrides)
+        min_adequacy, contract = self._threshold(caller.tenant, overrides, terms)
+        choice = self.choose(
+            cards,
+            scored,
+            min_adequacy=min_adequacy,
+            is_side_call=situation.is_side_call,
+            exploration=self._exploration(request, cards, overrides, terms),
+        )
         model = draw(choice.distribution, decision_id=decision_id)
         card, chosen = self.catalog.models[model], scored.candidates[model]
         return Decision(
@@ -160,11 +169,40 @@ class Router:
             propensity=choice.distribution[model],
             policy=fallback.NAME if scored.problem else self.policy.name,
             reason=choice.reason,
-            excluded=scored.excluded,
+            excluded=excluded,
             versions=self.versions,
             distribution=choice.distribution,
             candidates=choice.ranked,
             step_type=context.step_type,
+            min_adequacy=min_adequacy,
+            contract=contract,
+            exploration=choice.exploration,
+            expected_regret_usd=choice.expected_regret_usd,
+        )
+
+    def choose(
+        self,
+        cards: Sequence[ModelCard],
+        scored: Scored,
+        *,
+        min_adequacy: float | None,
+        is_side_call: bool,
+        exploration: Exploration,
+    ) -> Choice:
+        """The choice among scored models; that of the fallback where p is not known."""
+        if scored.problem:
+            return fallback.choose_strongest(
+                cards,
+                scored.candidates,
+                abilities=self.scorer.abilities,
+                problem=scored.problem,
+                exploration=exploration,
+            )
+        return self.policy.choose(
+            [scored.candidates[card.id] for card in cards],
+            min_adequacy=min_adequacy,
+            is_side_call=is_side_call,
+            exploration=exploration,
         )
 
     def explain(self, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,93 +213,70 @@ class Router:
         """
         return explanation.explain(
             record,
-            bound=self.bound,
+            bound=self.scorer.bound,
             policy=self.policy,
             versions=self.versions,
             catalog=self.catalog,
         )
 
     def _score(
-        self,
-        request: Request,
-        context: Context,
-        embedding: Vector,
-        overrides: PolicyOverrides,
-        cached_tokens: Mapping[str, int],
-    ) -> _Scored:
+        self, request: Request, situation: Situation, overrides: PolicyOverrides
+    ) -> tuple[Sequence[ModelCard], Scored, Mapping[str, str]]:
         """Predict, price, constrain; only models that the request allows at all are scored."""
-        needs = needs_of(request, input_tokens=context.input_tokens)
+        needs = needs_of(request, input_tokens=situation.input_tokens)
         able, unable = admissible(self._cards, needs=needs, overrides=overrides)
-        prediction, problem = self._predict(able, context, embedding)
-        candidates = self._price(able, request, context, prediction, cached_tokens)
-        cards, beyond = within_limits(able, needs=needs, overrides=overrides, candidates=candidates)
+        scored = self.scorer.score(able, situation)
+        cards, beyond = within_limits(
+            able, needs=needs, overrides=overrides, candidates=scored.candidates
+        )
         excluded = unable | beyond
         ordered = {card.id: excluded[card.id] for card in self._cards if card.id in excluded}
-        return _Scored(cards, candidates, ordered, problem)
+        if not cards:
+            raise NoAdmissibleModelError(ordered)
+        return cards, scored, ordered
 
-    def _predict(
-        self, cards: Sequence[ModelCard], context: Context, embedding: Vector
-    ) -> tuple[Prediction, str]:
-        """The prediction for these models only, and "" or why there is none."""
-        places = np.array([self._place[card.id] for card in cards], dtype=np.intp)
-        try:
-            return self.bound.predict(context.values, embedding, only=places), ""
-        except PredictionError as error:
-            return fallback.no_prediction(len(cards)), str(error)
+    def _threshold(
+        self, tenant: str, overrides: PolicyOverrides, terms: Terms
+    ) -> tuple[float | None, str | None]:
+        """The least P(adequate) in effect and what set it: the first that is given.
 
-    def _choose(self, scored: _Scored, context: Context, overrides: PolicyOverrides) -> Choice:
-        if scored.problem:
-            return fallback.choose_strongest(
-                scored.cards,
-                scored.candidates,
-                abilities=self._abilities,
-                problem=scored.problem,
-            )
-        return self.policy.choose(
-            [scored.candidates[card.id] for card in scored.cards],
-            min_adequacy=overrides.min_adequacy,
-            is_side_call=context.step_type.is_side_call,
-        )
+        The request itself, the tenant's contract, the service's setting, the artifact's policy.
+        """
+        if overrides.min_adequacy is not None:
+            return overrides.min_adequacy, REQUEST
+        if (promise := terms.contract) is not None:
+            found = self.contracts.min_adequacy_for(tenant, promise.alpha, promise.delta)
+            return found.min_adequacy, found.source
+        if terms.min_adequacy is not None:
+            return terms.min_adequacy, SETTING
+        if self.policy.min_adequacy > 0.0:
+            return self.policy.min_adequacy, ARTIFACT
+        return None, None
 
-    def _price(
+    def _exploration(
         self,
-        cards: Sequence[ModelCard],
         request: Request,
-        context: Context,
-        prediction: Prediction,
-        cached_tokens: Mapping[str, int],
-    ) -> dict[str, Candidate]:
-        candidates = {}
-        for card, p, output, latency in zip(
-            cards,
-            prediction.p_adequate.tolist(),
-            prediction.output_tokens.tolist(),
-            prediction.tool_call_latency_ms.tolist(),
-            strict=True,
-        ):
-            output = _DEFAULT_OUTPUT_TOKENS if output != output else output
-            output = min(
-                output, float(min(request.max_output_tokens or 10**9, card.max_output_tokens))
-            )
-            cached = min(cached_tokens.get(card.id, 0), context.input_tokens)
-            cost = 0.0
-            if card.price is not None:
-                cost = expected_cost(
-                    card.price,
-                    input_tokens=context.input_tokens,
-                    cached_tokens=cached,
-                    output_tokens=output,
-                )
-            candidates[card.id] = Candidate(
-                model=card.id,
-                p_adequate=p,
-                expected_cost=cost,
-                input_tokens=context.input_tokens,
-                cached_tokens=cached,
-                output_tokens=output,
-                tool_call_latency_ms=latency,
-            )
-        return candidates
+        cards: Sequence[ModelCard],
+        overrides: PolicyOverrides,
+        terms: Terms,
+    ) -> Exploration:
+        """What may be explored, before candidates are compared."""
+        exploration = self.policy.exploring if terms.exploration is None else terms.exploration
+        if exploration.share <= 0.0:
+            return exploration
+        is_pinned = overrides.models is not None and len(cards) == 1
+        off = LOCKED if lock_of(request) else PINNED if is_pinned else None
+        return structs.replace(exploration, off=off)
+
+
+def _within_pin(overrides: PolicyOverrides, terms: Terms) -> PolicyOverrides:
+    """The request's limits with the tenant's pin: both must allow a model."""
+    pin = terms.models
+    if pin is None:
+        return overrides
+    asked = overrides.models
+    models = pin if asked is None else tuple(model for model in asked if model in pin)
+    return structs.replace(overrides, models=models)
 
 
 def _policy(manifest: Manifest, path: Path) -> CheapestAdequate:

@@ -10,6 +10,9 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from router_model.terms import Exploration
+from router_model.terms import PolicyOverrides as PolicyOverrides
+
 Role = Literal["system", "user", "assistant", "tool"]
 PartKind = Literal["text", "image", "file", "thinking", "tool_call", "tool_result"]
 ResponseFormat = Literal["text", "json_object", "json_schema"]
@@ -146,15 +149,6 @@ class Caller(Struct, frozen=True, kw_only=True):
     client: str | None = None
 
 
-class PolicyOverrides(Struct, frozen=True, kw_only=True):
-    """Limits that one request sets for itself; None leaves the tenant's own setting."""
-
-    min_adequacy: float | None = None
-    max_cost_usd: float | None = None
-    max_tool_call_latency_ms: float | None = None
-    models: tuple[str, ...] | None = None
-
-
 class PriceTier(Struct, frozen=True, kw_only=True):
     """Prices that hold for the whole call once its input exceeds `above_input_tokens`."""
 
@@ -255,7 +249,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     """The answer for one request, with everything that is needed to learn from it later.
 
     `distribution` holds the probability of every admissible action; `propensity` is that of
-    `model`. `excluded` maps each inadmissible model to "code: detail".
+    `model`. `excluded` maps each inadmissible model to "code: detail". `min_adequacy` is the
+    threshold in effect and `contract` what set it, both None where total cost decided.
     """
 
     decision_id: str
@@ -272,6 +267,10 @@ class Decision(Struct, frozen=True, kw_only=True):
     distribution: Mapping[str, float]
     candidates: tuple[Candidate, ...]
     step_type: StepType
+    min_adequacy: float | None = None
+    contract: str | None = None
+    exploration: Exploration = Exploration()
+    expected_regret_usd: float = 0.0
 
 
 class Usage(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from router_model import artifact
 from router_model.calibration import Calibration
 from router_model.catalog import Catalog, catalog_of
+from router_model.contract import Certified, Contracts
 from router_model.descriptors import DESCRIPTOR_NAMES, describe
 from router_model.embedding import N_MATCH
 from router_model.encoder import StaticEncoder
@@ -23,6 +24,7 @@ from router_model.persistence import save_predictor
 from router_model.policy import CheapestAdequate
 from router_model.predictor import LATENCY, OUTPUT_TOKENS, Blend, JointPredictor, LogHead
 from router_model.router import CATALOG_FILE, Router
+from router_model.tenants import TenantOffsets
 from router_model.trees import Trees
 from router_model.types import (
     Capabilities,
@@ -162,6 +164,9 @@ def router(
     *,
     predictor: JointPredictor | None = None,
     policy: CheapestAdequate | None = None,
+    contracts: Sequence[Certified] = (),
+    offsets: TenantOffsets | None = None,
+    version: str = "by-hand",
 ) -> Router:
     text_encoder = encoder()
     return Router(
@@ -171,7 +176,7 @@ def router(
         policy=policy or CheapestAdequate(),
         manifest=artifact.Manifest(
             format=artifact.ARTIFACT_FORMAT,
-            version="by-hand",
+            version=version,
             created="2026-11-23T00:00:00+00:00",
             feature_schema=SCHEMA.hash,
             encoder=text_encoder.hash,
@@ -180,6 +185,8 @@ def router(
             lineage={},
             files={},
         ),
+        contracts=Contracts.of(contracts),
+        offsets=offsets or TenantOffsets(),
     )
 
 

@@ -6,7 +6,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router_model.policy import HIGHEST_P, CheapestAdequate, draw
+from router_model.contract import ABSTAIN
+from router_model.exploration import microusd
+from router_model.policy import HIGHEST_P, MAX_EXPLORATION, CheapestAdequate, draw
+from router_model.terms import Exploration
 from router_model.types import Candidate
 
 probabilities = st.one_of(st.floats(0.0, 1.0), st.sampled_from([0.0, 0.5, 1.0]))
@@ -32,6 +35,7 @@ def candidate_lists(draw: st.DrawFn) -> list[Candidate]:
 
 policies = st.builds(
     CheapestAdequate,
+    exploration_floor=st.just(0.0),
     min_adequacy=probabilities,
     failure_cost_usd=st.floats(0.0, 10.0),
     side_call_failure_cost_usd=st.floats(0.0, 1.0),
@@ -39,7 +43,14 @@ policies = st.builds(
     n_explored=st.integers(0, 4),
     near_tie=st.floats(1.0, 5.0),
 )
-thresholds = st.none() | probabilities
+thresholds = st.none() | probabilities | st.just(ABSTAIN)
+
+
+@st.composite
+def explorations(draw: st.DrawFn) -> Exploration:
+    share = draw(st.floats(0.0, MAX_EXPLORATION))
+    floor = draw(st.floats(0.0, share))
+    return Exploration(share=share, floor=floor, budget_left_usd=draw(st.none() | costs))
 
 
 @given(policies, candidate_lists(), thresholds, st.booleans())
@@ -65,21 +76,74 @@ def test_a_stricter_threshold_never_chooses_a_less_adequate_model(
     assert second.expected_cost >= first.expected_cost or second.p_adequate < strict
 
 
-@given(policies, candidate_lists(), thresholds, st.floats(0.0, 5.0), st.integers(0, 100))
+@given(
+    policies,
+    candidate_lists(),
+    thresholds,
+    st.floats(0.0, 5.0),
+    st.integers(0, 100),
+    explorations(),
+)
 def test_a_higher_price_never_makes_a_model_more_likely(
     policy: CheapestAdequate,
     candidates: list[Candidate],
     tau: float | None,
     more: float,
     index: int,
+    exploration: Exploration,
 ) -> None:
     place = index % len(candidates)
     before = candidates[place]
     dearer = msgspec.structs.replace(before, expected_cost=before.expected_cost + more)
     changed = [*candidates[:place], dearer, *candidates[place + 1 :]]
-    was = policy.choose(candidates, min_adequacy=tau).distribution[before.model]
-    now = policy.choose(changed, min_adequacy=tau).distribution[before.model]
+    # A budget turns exploration off for all at once, and so may favour the first choice.
+    open_ended = msgspec.structs.replace(exploration, budget_left_usd=None)
+    was, now = (
+        policy.choose(c, min_adequacy=tau, exploration=open_ended).distribution[before.model]
+        for c in (candidates, changed)
+    )
     assert now <= was + 1e-12
+
+
+@given(policies, candidate_lists(), thresholds, explorations(), st.booleans())
+def test_explored_models_are_adequate_near_ties_with_at_least_the_floor(
+    policy: CheapestAdequate,
+    candidates: list[Candidate],
+    tau: float | None,
+    exploration: Exploration,
+    is_side: bool,
+) -> None:
+    choice = policy.choose(
+        candidates, min_adequacy=tau, exploration=exploration, is_side_call=is_side
+    )
+    first, *others = choice.ranked
+    explored = [c for c in others if choice.distribution[c.model] > 0.0]
+    is_on = choice.exploration.off is None
+    assert bool(explored) == (is_on and exploration.share > 0.0)
+    if is_on:
+        shares = [choice.distribution[c.model] for c in explored]
+        assert math.isclose(math.fsum(shares), exploration.share, abs_tol=1e-12)
+        assert min(shares) >= exploration.floor - 1e-12
+        threshold = policy.min_adequacy if tau is None else tau
+        assert all(c.p_adequate >= threshold for c in explored)
+        assert len(explored) <= policy.n_explored
+    else:
+        assert choice.distribution[first.model] == 1.0
+        assert choice.expected_regret_usd == 0.0
+
+
+@given(policies, candidate_lists(), thresholds, explorations())
+def test_no_decision_costs_more_than_the_budget_that_is_left(
+    policy: CheapestAdequate,
+    candidates: list[Candidate],
+    tau: float | None,
+    exploration: Exploration,
+) -> None:
+    choice = policy.choose(candidates, min_adequacy=tau, exploration=exploration)
+    left = exploration.budget_left_usd
+    assert choice.expected_regret_usd >= 0.0
+    if left is not None:
+        assert microusd(choice.expected_regret_usd) <= round(left * 1_000_000)
 
 
 @given(policies, candidate_lists(), thresholds, st.randoms(use_true_random=False))

@@ -187,8 +187,14 @@ def test_policy_models_may_name_id_snapshot_or_alias(name: str) -> None:
 
 def test_models_that_the_policy_does_not_name_are_not_allowed() -> None:
     overrides = PolicyOverrides(models=("other",))
-    assert reason(overrides=overrides) == "not_allowed: not among policy.models"
-    assert reason(overrides=PolicyOverrides(models=())) == "not_allowed: not among policy.models"
+    assert (
+        reason(overrides=overrides)
+        == "not_allowed: not among policy.models and the tenant's models"
+    )
+    assert (
+        reason(overrides=PolicyOverrides(models=()))
+        == "not_allowed: not among policy.models and the tenant's models"
+    )
 
 
 def test_cost_and_latency_limits_hold_for_the_candidate_and_include_the_limit() -> None:

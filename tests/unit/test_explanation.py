@@ -9,11 +9,12 @@ from routers import TOOL, ask, joint_predictor, router
 from router_data.rows import decision_row
 from router_model import fallback
 from router_model.calibration import Calibration
+from router_model.contract import ABSTAIN
 from router_model.embedding import MATCH_NAMES
 from router_model.errors import LogError
 from router_model.explanation import N_SHOWN, OTHER_GROUP, TEXT_GROUP, _table
 from router_model.features import SCHEMA
-from router_model.policy import HIGHEST_P, CheapestAdequate
+from router_model.policy import ABSTAINED, HIGHEST_P, CheapestAdequate
 from router_model.router import Router
 from router_model.types import Caller, PolicyOverrides, Request
 
@@ -78,8 +79,8 @@ def test_contributions_add_up_to_the_log_odds_before_calibration() -> None:
     plain = router(predictor=joint)
     context = plain.context(ask(tools=(TOOL,)))
     embedding = plain.embed(context)
-    p = plain.bound.predict(context.values, embedding).p_adequate
-    table = _table(plain.bound, context.values, embedding)
+    p = plain.scorer.bound.predict(context.values, embedding).p_adequate
+    table = _table(plain.scorer.bound, context.values, embedding)
     assert table.sum(axis=1) == pytest.approx(np.log(p / (1 - p)))
 
 
@@ -120,7 +121,10 @@ def test_a_better_model_would_have_been_chosen_if_more_were_asked() -> None:
 
 def test_excluded_models_say_why() -> None:
     said = would(ROUTER.explain(record(models=("small", "medium"))))
-    assert said["large"] == "it were not excluded (not_allowed: not among policy.models)"
+    assert (
+        said["large"]
+        == "it were not excluded (not_allowed: not among policy.models and the tenant's models)"
+    )
 
 
 def test_where_none_was_adequate_a_lower_threshold_would_have_changed_it() -> None:
@@ -145,6 +149,24 @@ def test_an_explored_choice_says_that_it_was_drawn() -> None:
     (small,) = (c for c in row["candidates"] if c["model"] == "small")
     small["expected_cost"] = 1.0
     assert would(ROUTER.explain(row))["large"].startswith("exploration had not drawn small")
+
+
+def test_the_first_choice_is_told_that_another_one_was_drawn() -> None:
+    row = record(router(policy=CheapestAdequate(exploration=0.4, near_tie=1e6)))
+    first, other = row["candidates"][0]["model"], row["candidates"][1]["model"]
+    row |= {"model": other, "propensity": 0.25}
+    found = ROUTER.explain(row)
+    assert found["would_change"][0] == {
+        "model": first,
+        "if": f"exploration had not drawn {other} (its share was 0.250)",
+    }
+    assert len(found["would_change"]) == len(row["candidates"]) - 1
+
+
+def test_an_abstention_asks_for_a_certified_contract() -> None:
+    row = record(min_adequacy=ABSTAIN)
+    assert row["reason"] == ABSTAINED
+    assert all(text.startswith("a contract") for text in would(ROUTER.explain(row)).values())
 
 
 def test_a_fallback_decision_is_explained_as_one() -> None:

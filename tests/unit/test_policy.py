@@ -1,7 +1,9 @@
 import pytest
 
+from router_model.contract import ABSTAIN
 from router_model.errors import ArtifactError
 from router_model.policy import (
+    ABSTAINED,
     CHEAPEST_ADEQUATE,
     HIGHEST_P,
     LEAST_TOTAL_COST,
@@ -9,6 +11,7 @@ from router_model.policy import (
     Choice,
     draw,
 )
+from router_model.terms import Exploration
 from router_model.types import Candidate
 
 
@@ -91,12 +94,57 @@ def test_exploration_is_shared_by_runners_up_that_cost_nearly_as_little() -> Non
     # totals at failure cost 0.05: middle 0.014, cheap 0.021, strong 0.025
     policy = CheapestAdequate(failure_cost_usd=0.05, exploration=0.1, near_tie=1.6)
     assert policy.choose(ALL).distribution == {"middle": 0.9, "cheap": 0.1, "strong": 0.0}
+    # cheap 0.1 (1 / 0.021) / (1 / 0.021 + 1 / 0.025) = 0.1 x 25 / 46
     wider = CheapestAdequate(failure_cost_usd=0.05, exploration=0.1, near_tie=2.0)
-    assert wider.choose(ALL).distribution == pytest.approx(
-        {"middle": 0.9, "cheap": 0.05, "strong": 0.05}
+    choice = wider.choose(ALL)
+    assert choice.distribution == pytest.approx(
+        {"middle": 0.9, "cheap": 2.5 / 46, "strong": 2.1 / 46}
     )
+    # probabilities times 0.021 - 0.014 and 0.025 - 0.014
+    assert choice.expected_regret_usd == pytest.approx((2.5 * 0.007 + 2.1 * 0.011) / 46)
+    assert choice.exploration == Exploration(share=0.1)
     fewer = CheapestAdequate(failure_cost_usd=0.05, exploration=0.1, n_explored=1, near_tie=2.0)
     assert fewer.choose(ALL).distribution == {"middle": 0.9, "cheap": 0.1, "strong": 0.0}
+
+
+def test_every_explored_model_gets_the_floor_and_the_nearest_come_first() -> None:
+    policy = CheapestAdequate(
+        failure_cost_usd=0.05, exploration=0.1, exploration_floor=0.04, near_tie=2.0
+    )
+    # 0.04 + (0.1 - 2 x 0.04) x 25 / 46
+    assert policy.choose(ALL).distribution == pytest.approx(
+        {"middle": 0.9, "cheap": 0.04 + 0.5 / 46, "strong": 0.04 + 0.42 / 46}
+    )
+    one = Exploration(share=0.1, floor=0.06)
+    assert policy.choose(ALL, exploration=one).distribution == {
+        "middle": 0.9,
+        "cheap": 0.1,
+        "strong": 0.0,
+    }
+
+
+def test_a_tenants_exploration_replaces_the_policys() -> None:
+    policy = CheapestAdequate(failure_cost_usd=0.05, exploration=0.1, near_tie=1.6)
+    choice = policy.choose(ALL, exploration=Exploration())
+    assert choice.distribution == {"middle": 1.0, "cheap": 0.0, "strong": 0.0}
+    assert choice.exploration.off == "not_set"
+    assert policy.choose(ALL, exploration=Exploration(share=0.2)).distribution["cheap"] == 0.2
+
+
+def test_a_threshold_above_one_abstains_and_says_so() -> None:
+    choice = CheapestAdequate(exploration=0.1, near_tie=1e6).choose(ALL, min_adequacy=ABSTAIN)
+    assert ranked(choice) == ["strong", "middle", "cheap"]
+    assert choice.reason == ABSTAINED
+    assert choice.distribution["strong"] == 1.0
+    assert choice.exploration.off == "no_near_tie"
+
+
+def test_a_floor_above_the_share_is_refused() -> None:
+    with pytest.raises(
+        ArtifactError, match=r"policy\.exploration_floor: got 0\.2, expected at most"
+    ):
+        CheapestAdequate(exploration=0.1, exploration_floor=0.2)
+    assert CheapestAdequate(exploration_floor=0.2).exploring == Exploration(floor=0.2)
 
 
 def test_exploration_keeps_to_adequate_models() -> None:

@@ -1,0 +1,53 @@
+"""The terms of a decision: what a request and its tenant's settings ask of the choice."""
+
+from typing import Final
+
+from msgspec import Struct
+
+# What may set the least P(adequate), beside a contract.
+REQUEST, SETTING, ARTIFACT = "request", "setting", "artifact"
+
+
+class PolicyOverrides(Struct, frozen=True, kw_only=True):
+    """Limits that one request sets for itself; None leaves the tenant's own setting."""
+
+    min_adequacy: float | None = None
+    max_cost_usd: float | None = None
+    max_tool_call_latency_ms: float | None = None
+    models: tuple[str, ...] | None = None
+
+
+class Exploration(Struct, frozen=True, kw_only=True):
+    """How much chance near-ties are given: `share` in all, at least `floor` for each.
+
+    `budget_left_usd` bounds the regret that one decision may be expected to cost, None is no
+    bound. `off` says why there is no exploration; None where it is on.
+    """
+
+    share: float = 0.0
+    floor: float = 0.0
+    budget_left_usd: float | None = None
+    off: str | None = None
+
+
+class QualityContract(Struct, frozen=True, kw_only=True):
+    """P(inadequate | downgraded) is at most `alpha`, with confidence 1 - `delta`."""
+
+    alpha: float
+    delta: float
+
+
+class Terms(Struct, frozen=True, kw_only=True):
+    """What the settings around a request say; None leaves it to the artifact's policy.
+
+    `min_adequacy` is that of the whole service, the other three are the tenant's; `models` is a
+    pin: no other model may answer.
+    """
+
+    contract: QualityContract | None = None
+    min_adequacy: float | None = None
+    exploration: Exploration | None = None
+    models: tuple[str, ...] | None = None
+
+
+NO_TERMS: Final = Terms()
