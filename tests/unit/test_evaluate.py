@@ -227,7 +227,7 @@ def test_the_json_has_a_version_and_no_number_that_is_not_one(
     write_json(several, tmp_path / "new" / "report.json")
     text = (tmp_path / "new" / "report.json").read_text()
     found = msgspec.json.decode(text)
-    assert found["schema_version"] == 1
+    assert found["schema_version"] == 2
     assert "NaN" not in text
     assert found["router"]["minus_hull"].keys() == {"estimate", "low", "high"}
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from router_data.rounds import Rounds
 from router_training import baselines, estimates
+from router_training.contract_report import contract_figures
 from router_training.crossval import HeldOut, OperatingPoint
 from router_training.curves import SWEEPS, SweepKind, curve, sweep
 from router_training.intervals import Resampling, group_index, mean_interval
@@ -75,6 +76,7 @@ def assemble(
         curves=tuple(curve_points(matrix, held_out, kind, resampling) for kind in SWEEPS),
         calibration=calibration_of(rounds, held_out.p_all, resampling=resampling),
         pair=pair_of(matrix, held_out.p, resampling=resampling),
+        contracts=contract_figures(matrix, held_out.p, held_out.cost, params=params),
         tasks=task_rows(matrix, held_out, resampling=resampling),
         notes=notes + _power_notes(routers[1], n_groups),
     )

@@ -15,6 +15,7 @@ from router_training.params import TrainingParams
 from router_training.threshold_plan import ThresholdPlan, plan_of
 
 _CHUNK = 100
+_SLACK = 1e-9
 
 
 class ContractFigures(Struct, frozen=True, kw_only=True):
@@ -25,7 +26,8 @@ class ContractFigures(Struct, frozen=True, kw_only=True):
     certified: so they are not read off the data that chose the threshold, and certify with half
     as many outcomes as `min_adequacy`. `certified` is the share of halves that certify one,
     `downgraded` the share of requests, `inadequate` that of downgraded requests (NaN when none).
-    `fixed_score` and `hull_score` are what the best fixed model and the best mix of two score at
+    `cost` is the mean cost of always-best times `cost_share_of_best`, which is steadier over halves
+    than the mean; `fixed_score` and `hull_score` are what the best fixed model and the best mix of two score at
     the same mean cost.
 
     `violations` is the share of bootstrap samples of groups whose threshold breaks the promise,
@@ -110,7 +112,9 @@ def _figures(
         certified += float((at >= 0).sum())
         sums += _routed(table, 1.0 - half, at)
     n, spent, score, loss, downgraded, highest, best = (float(value) for value in sums)
-    within = baselines.best_model_within(matrix, spent / n)
+    mean_best = float(matrix.cost[:, baselines.best_model(matrix)].mean())
+    mean_cost = mean_best * spent / best if best > 0 else spent / n
+    within = baselines.best_model_within(matrix, mean_cost * (1 + _SLACK))
     return ContractFigures(
         alpha=alpha,
         delta=delta,
@@ -119,12 +123,12 @@ def _figures(
         certified=certified / params.n_resamples,
         downgraded=downgraded / n,
         inadequate=loss / downgraded if downgraded else float("nan"),
-        cost=spent / n,
+        cost=mean_cost,
         score=score / n,
         cost_share_of_highest_p=_ratio(spent, highest),
         cost_share_of_best=_ratio(spent, best),
         fixed_score=float("nan") if within is None else float(matrix.score[:, within].mean()),
-        hull_score=float(baselines.hull_score_at(matrix, spent / n)),
+        hull_score=float(baselines.hull_score_at(matrix, mean_cost)),
         violations=violation_share(evidence, plan, alpha=alpha, delta=delta, resampling=resampling),
         is_exact=evidence.is_exact,
     )

@@ -7,10 +7,12 @@ _GOALS = {"best_quality": "always-best's score, cheaper", "above_hull": "most ab
 
 
 def render(report: Report) -> str:
-    """The report as plain text: sizes, policies, router, curves, calibration, tasks, notes."""
+    """The report as plain text: sizes, policies, router, contracts, calibration, tasks, notes."""
     parts = [_title(report), _policies(report), _router(report), _curves(report)]
     if report.pair is not None:
         parts.append(_pair(report))
+    if report.contracts:
+        parts.append(_contracts(report))
     parts.append(_calibration(report))
     if len(report.tasks) > 1:
         parts.append(_tasks(report))
@@ -92,6 +94,36 @@ def _pair(report: Report) -> str:
     return f"weak {pair.weak}, strong {pair.strong}\n" + table(
         ["APGR", "CPT(50%)", "CPT(80%)"],
         [[spread(pair.apgr), spread(pair.cpt50), spread(pair.cpt80)]],
+    )
+
+
+def _contracts(report: Report) -> str:
+    rows = [
+        [
+            f"{found.alpha:g}",
+            "-" if found.min_adequacy is None else number(found.min_adequacy),
+            f"{found.certified:.0%}",
+            f"{found.downgraded:.1%}",
+            number(found.inadequate),
+            number(found.cost, digits=4),
+            number(found.cost_share_of_highest_p),
+            number(found.cost_share_of_best),
+            number(found.score),
+            number(found.fixed_score),
+            number(found.hull_score),
+            number(found.violations),
+        ]
+        for found in report.contracts
+    ]
+    header = ["contract alpha", "threshold", "certified", "downgraded", "inadequate"]
+    header += ["cost", "/ highest p's", "/ best's", "score", "best fixed", "hull", "violations"]
+    confidence = 1 - report.contracts[0].delta
+    return (
+        table(header, rows)
+        + f"\nP(inadequate | downgraded) <= alpha with confidence {confidence:g}; the threshold is "
+        "certified on all held-out requests,\nthe rest comes from random halves: one certifies "
+        "(none: always the highest p), the other is routed; violations:\nshare of bootstrap samples "
+        "that certify a threshold which breaks the promise"
     )
 
 

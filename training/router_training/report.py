@@ -11,10 +11,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from router_training.contract_report import ContractFigures
 from router_training.curves import Curve, Goal, Policy
 from router_training.intervals import Interval
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Method(Struct, frozen=True, kw_only=True):
@@ -163,6 +164,7 @@ class Report(Struct, frozen=True, kw_only=True):
     curves: tuple[CurvePoints, ...]
     calibration: Calibration
     pair: Pair | None
+    contracts: tuple[ContractFigures, ...]
     tasks: tuple[Task, ...]
     notes: tuple[str, ...]
 
