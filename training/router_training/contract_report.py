@@ -26,9 +26,9 @@ class ContractFigures(Struct, frozen=True, kw_only=True):
     certified: so they are not read off the data that chose the threshold, and certify with half
     as many outcomes as `min_adequacy`. `certified` is the share of halves that certify one,
     `downgraded` the share of requests, `inadequate` that of downgraded requests (NaN when none).
-    `cost` is the mean cost of always-best times `cost_share_of_best`, which is steadier over halves
-    than the mean; `fixed_score` and `hull_score` are what the best fixed model and the best mix of two score at
-    the same mean cost.
+    `cost` is the mean cost of always-best times `cost_share_of_best`, which is steadier over
+    halves than the mean; `fixed_score` and `hull_score` are what the best fixed model and the
+    best mix of two score at that cost.
 
     `violations` is the share of bootstrap samples of groups whose threshold breaks the promise,
     the truth being all held-out requests; it should be at most delta.

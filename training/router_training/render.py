@@ -122,8 +122,8 @@ def _contracts(report: Report) -> str:
         table(header, rows)
         + f"\nP(inadequate | downgraded) <= alpha with confidence {confidence:g}; the threshold is "
         "certified on all held-out requests,\nthe rest comes from random halves: one certifies "
-        "(none: always the highest p), the other is routed; violations:\nshare of bootstrap samples "
-        "that certify a threshold which breaks the promise"
+        "(none: always the highest p), the other is routed; violations:\nshare of bootstrap "
+        "samples that certify a threshold which breaks the promise"
     )
 
 
