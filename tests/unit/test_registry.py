@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from router_training.registry import Registry, RegistryError, Version, code_revision
+from router_training.registry import Registry, RegistryError, Version
+from router_training.revision import code_revision
 
 TAGS = {"data_snapshot": "abc", "code_revision": "def"}
 
@@ -87,6 +88,57 @@ def test_promoting_again_after_a_crash_does_not_lose_the_previous(
     registry.promote()
     assert registry.get("champion").number == new.number
     assert registry.get("previous").number == old.number
+
+
+def test_a_rollback_is_told_by_tags_of_both_versions(registry: Registry, tmp_path: Path) -> None:
+    old = registry.get("champion")
+    new = register(registry, tmp_path, "tagged")
+    registry.promote()
+    registry.rollback(reason="worse by 0.1")
+    gone, back = registry.get("previous"), registry.get("champion")
+    assert (gone.number, back.number) == (new.number, old.number)
+    assert gone.tags["rollback_reason"] == "worse by 0.1"
+    assert int(gone.tags["rolled_back_ms"]) >= int(gone.tags["promoted_ms"])
+    assert back.tags["rolled_back_ms"] == ""
+    run = registry.client.get_run(gone.run_id)
+    assert run.data.tags["rollback_reason"] == "worse by 0.1"
+
+
+def test_what_is_found_out_later_is_added_to_a_version(registry: Registry, tmp_path: Path) -> None:
+    version = register(registry, tmp_path, "later")
+    found = tmp_path / "gate.json"
+    found.write_text("[]")
+    registry.annotate(
+        version, tags={"gate": "passed", "long": "x" * 9000}, metrics={"gate.gain": 0.1},
+        files=[found],
+    )  # fmt: skip
+    same = registry.get("challenger")
+    assert same.tags["gate"] == "passed"
+    assert len(same.tags["long"]) == 4000
+    assert same.metrics["gate.gain"] == 0.1
+    names = [f.path for f in registry.client.list_artifacts(version.run_id, "report")]
+    assert "report/gate.json" in names
+
+
+def test_a_version_is_found_by_a_tag_the_latest_first(registry: Registry, tmp_path: Path) -> None:
+    for text in ("t1", "t2"):
+        version = register(registry, tmp_path, text)
+        registry.annotate(version, tags={"artifact_version": "abc"})
+    found = registry.find_tagged("artifact_version", "abc")
+    assert found is not None
+    assert found.number == version.number
+    assert registry.find_tagged("artifact_version", "none") is None
+
+
+def test_a_record_is_a_run_of_its_kind_and_no_version(registry: Registry, tmp_path: Path) -> None:
+    path = tmp_path / "drift.json"
+    path.write_text("{}")
+    before = registry.find("challenger")
+    run_id = registry.record("drift", metrics={"psi.x": 0.3}, tags={"alarm": "yes"}, files=[path])
+    run = registry.client.get_run(run_id)
+    assert (run.data.tags["kind"], run.data.metrics["psi.x"]) == ("drift", 0.3)
+    assert run.info.status == "FINISHED"
+    assert registry.find("challenger") == before
 
 
 def test_an_export_is_the_registered_folder(registry: Registry, tmp_path: Path) -> None:

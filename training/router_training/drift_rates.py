@@ -22,7 +22,7 @@ FAMILIES = (
     "quarantine_share",
 )
 N_FAMILIES = len(FAMILIES) + 1
-"""Those here, and the features; what is no estimate (prices, newcomers) leaves nothing to chance."""
+"""Those here, and the features; prices and newcomers are no estimates."""
 
 RatioOf = Callable[[Traffic, str], Ratio]
 

@@ -9,7 +9,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from router_data.dataset import load_rounds
-from router_data.rewards import AdequacyRule
 from router_data.rounds import Rounds
 from router_model.errors import DatasetError
 from router_training.crossval import Predictor
@@ -19,9 +18,10 @@ from router_training.intervals import Resampling
 from router_training.matrix import matrix_of
 from router_training.params import TrainingParams, as_dict
 from router_training.plots import write_plots
-from router_training.registry import Registry, Version, code_revision
+from router_training.registry import Registry, Version
 from router_training.reliability import calibration_of
 from router_training.report import Report, headline_metrics, write_json
+from router_training.revision import code_revision
 from router_training.splits import TimeSplit, time_split
 
 STEPS = ("dataset", "split", "train and calibrate", "evaluate", "artifact", "register")
@@ -72,7 +72,7 @@ def run(
     is empty or too small. `note` is Markdown that goes into the model card.
     """
     on_step("dataset")
-    rounds = load_rounds(state, rule=AdequacyRule(min_reward=params.adequacy_threshold))
+    rounds = load_rounds(state, rule=params.adequacy)
     tools.require_encoder(rounds.encoder)
     check_size(rounds, params)
     on_step("split")
@@ -110,10 +110,10 @@ def run(
 
 
 def check_size(rounds: Rounds, params: TrainingParams) -> None:
-    """DatasetError unless there are enough contexts and at least two models with outcomes."""
-    if rounds.n_contexts < params.min_contexts:
+    """DatasetError unless there are enough contexts and two models with observed outcomes."""
+    if rounds.n_observed < params.min_contexts:
         raise DatasetError(
-            f"log: got {rounds.n_contexts} decisions with outcomes, expected at least "
+            f"log: got {rounds.n_observed} decisions with outcomes, expected at least "
             f"{params.min_contexts} (min_contexts)"
         )
     observed = np.isfinite(rounds.reward)

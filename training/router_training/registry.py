@@ -6,16 +6,17 @@ names another; MLflow's telemetry is switched off, so the default makes no netwo
 """
 
 import os
-import shutil
-import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
 from router_model.errors import RouterError
+from router_training.exports import forget_old, fresh_folder, point_to
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,7 +27,7 @@ ARTIFACT = "artifact"
 Alias = Literal["champion", "challenger", "previous"]
 ALIASES: tuple[Alias, ...] = ("champion", "challenger", "previous")
 _MAX_PARAM = 500
-_KEPT_EXPORTS = 2
+_MAX_TAG = 4000
 
 
 class RegistryError(RouterError):
@@ -71,19 +72,9 @@ class Registry:
         snapshot and the code revision.
         """
         client = self.client
-        run_id = client.create_run(self._experiment(), tags=dict(tags)).info.run_id
-        status = "FAILED"
-        try:
-            for name, value in params.items():
-                client.log_param(run_id, name, str(value)[:_MAX_PARAM])
-            for name, number in metrics.items():
-                client.log_metric(run_id, name, number)
-            client.log_artifacts(run_id, str(artifact), ARTIFACT)
-            for file in files:
-                client.log_artifact(run_id, str(file), "report")
-            status = "FINISHED"
-        finally:
-            client.set_terminated(run_id, status)
+        run_id = self._logged_run(
+            params=params, metrics=metrics, tags=tags, folders={ARTIFACT: artifact}, files=files
+        )
         source = f"{client.get_run(run_id).info.artifact_uri}/{ARTIFACT}"
         self._ensure_model()
         made = client.create_model_version(MODEL, source, run_id=run_id, tags=dict(tags))
@@ -91,6 +82,39 @@ class Registry:
         return Version(
             number=str(made.version), run_id=run_id, metrics=dict(metrics), tags=dict(tags)
         )
+
+    def record(
+        self,
+        kind: str,
+        *,
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        files: Iterable[Path] = (),
+    ) -> str:
+        """The id of a new run that belongs to no version, such as a look at drift.
+
+        It is tagged with `kind`, so that `tags.kind = "drift"` finds all of them.
+        """
+        return self._logged_run(
+            params={}, metrics=metrics, tags={"kind": kind, **tags}, files=files
+        )
+
+    def annotate(
+        self,
+        version: Version,
+        *,
+        tags: Mapping[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        files: Iterable[Path] = (),
+    ) -> None:
+        """Add tags (to the version and its run), metrics and files to what is registered."""
+        for name, value in (tags or {}).items():
+            self.client.set_model_version_tag(MODEL, version.number, name, value[:_MAX_TAG])
+            self.client.set_tag(version.run_id, name, value[:_MAX_TAG])
+        for name, number in (metrics or {}).items():
+            self.client.log_metric(version.run_id, name, number)
+        for file in files:
+            self.client.log_artifact(version.run_id, str(file), "report")
 
     def find(self, alias: Alias) -> Version | None:
         """The version an alias points to, None when nothing has it."""
@@ -102,14 +126,19 @@ class Registry:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise RegistryError(f"{self.tracking_uri}: {error}") from error
-        run_id = str(found.run_id)
-        run = self.client.get_run(run_id)
-        return Version(
-            number=str(found.version),
-            run_id=run_id,
-            metrics=dict(run.data.metrics),
-            tags=dict(found.tags),
-        )
+        return self._version(found)
+
+    def find_tagged(self, name: str, value: str) -> Version | None:
+        """The latest version with this tag, None when there is none."""
+        from mlflow.exceptions import MlflowException
+
+        query = f"name = '{MODEL}' and tags.`{name}` = '{value}'"
+        try:
+            found = self.client.search_model_versions(query)
+        except MlflowException as error:
+            raise RegistryError(f"{self.tracking_uri}: {error}") from error
+        latest = max(found, key=lambda one: int(one.version), default=None)
+        return None if latest is None else self._version(latest)
 
     def get(self, alias: Alias) -> Version:
         """The version an alias points to; RegistryError when nothing has it."""
@@ -127,13 +156,20 @@ class Registry:
             self._alias("previous", champion.number)
         self._alias("champion", challenger.number)
         self.client.delete_registered_model_alias(MODEL, "challenger")
+        self.annotate(challenger, tags={"promoted_ms": _now(), "rolled_back_ms": ""})
         return challenger
 
-    def rollback(self) -> Version:
-        """Exchange champion and previous; a second rollback undoes the first."""
+    def rollback(self, *, reason: str = "by hand") -> Version:
+        """Exchange champion and previous; a second rollback undoes the first.
+
+        The version that goes is tagged with the reason, the one that comes with the time.
+        """
         champion, previous = self.get("champion"), self.get("previous")
         self._alias("champion", previous.number)
         self._alias("previous", champion.number)
+        gone = {"rolled_back_ms": _now(), "rollback_reason": reason}
+        self.annotate(champion, tags=gone)
+        self.annotate(previous, tags={"promoted_ms": _now(), "rolled_back_ms": ""})
         return previous
 
     def download(self, version: Version, folder: Path) -> Path:
@@ -155,10 +191,10 @@ class Registry:
             fetched = self.download(version, Path(scratch))
             if check is not None:
                 check(fetched)
-            target = _fresh_name(dest, version)
+            target = fresh_folder(dest, version.number)
             fetched.rename(target)
-        _point(dest, target)
-        _forget_old(dest, keep=target)
+        point_to(dest, target)
+        forget_old(dest, keep=target)
         return version
 
     @property
@@ -177,6 +213,43 @@ class Registry:
                 tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri
             )
         return self._client
+
+    def _logged_run(
+        self,
+        *,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        folders: Mapping[str, Path] = MappingProxyType({}),
+        files: Iterable[Path] = (),
+    ) -> str:
+        """The id of a finished run with all of this in it; a failed one is marked as failed."""
+        client = self.client
+        short = {name: value[:_MAX_TAG] for name, value in tags.items()}
+        run_id: str = client.create_run(self._experiment(), tags=short).info.run_id
+        status = "FAILED"
+        try:
+            for name, value in params.items():
+                client.log_param(run_id, name, str(value)[:_MAX_PARAM])
+            for name, number in metrics.items():
+                client.log_metric(run_id, name, number)
+            for name, folder in folders.items():
+                client.log_artifacts(run_id, str(folder), name)
+            for file in files:
+                client.log_artifact(run_id, str(file), "report")
+            status = "FINISHED"
+        finally:
+            client.set_terminated(run_id, status)
+        return run_id
+
+    def _version(self, found: Any) -> Version:
+        run = self.client.get_run(str(found.run_id))
+        return Version(
+            number=str(found.version),
+            run_id=str(found.run_id),
+            metrics=dict(run.data.metrics),
+            tags=dict(found.tags),
+        )
 
     def _experiment(self) -> str:
         found = self.client.get_experiment_by_name(EXPERIMENT)
@@ -207,48 +280,5 @@ _HOW_TO_GET: Mapping[Alias, str] = {
 }
 
 
-def code_revision(folder: Path) -> str:
-    """Commit of the checkout that holds `folder`, "-dirty" when changed, "unknown" outside."""
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return found.stdout.strip() or "unknown"
-
-
-def _fresh_name(dest: Path, version: Version) -> Path:
-    n = 0
-    while (name := dest.with_name(f"{dest.name}.v{version.number}.{n}")).exists():
-        n += 1
-    return name
-
-
-def _point(dest: Path, target: Path) -> None:
-    if dest.exists() and not dest.is_symlink():
-        # A plain folder can't be replaced in one step: the only case with a moment in between.
-        dest.rename(_aside(dest))
-    link = dest.with_name(f".{dest.name}.link")
-    link.unlink(missing_ok=True)
-    link.symlink_to(target.name, target_is_directory=True)
-    link.replace(dest)
-
-
-def _aside(dest: Path) -> Path:
-    n = 0
-    while (name := dest.with_name(f"{dest.name}.before.{n}")).exists():
-        n += 1
-    return name
-
-
-def _forget_old(dest: Path, *, keep: Path) -> None:
-    exports = [path for path in dest.parent.glob(f"{dest.name}.v*.*") if path != keep]
-    exports.sort(key=lambda path: path.stat().st_ctime_ns, reverse=True)
-    for path in exports[_KEPT_EXPORTS - 1 :]:
-        shutil.rmtree(path)
+def _now() -> str:
+    return str(time.time_ns() // 1_000_000)
