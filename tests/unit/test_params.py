@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from paths import REPO
 
+from router_data.rewards import AdequacyRule
 from router_training.params import ParamsError, TrainingParams, as_dict, load_params
 
 
@@ -41,6 +42,10 @@ def test_an_unknown_key_is_an_error_that_names_it_and_the_allowed_ones(tmp_path:
         ('calibration = "platt"', "platt"),
         ('n_folds = "five"', "n_folds"),
         ("encoder = 3", "encoder"),
+        ("adequacy = 3", "adequacy"),
+        ("[adequacy]\nretry = 0.5", r"unknown key 'adequacy\.retry', allowed are .*retried"),
+        ("[adequacy]\nretried = 1.5", r"adequacy\.retried: got 1\.5, expected 0 to 1"),
+        ("[adequacy]\nretried = true", r"retried"),
         ("n_folds = ", "not valid TOML"),
     ],
 )
@@ -72,5 +77,12 @@ def test_the_file_in_the_training_folder_holds_every_default() -> None:
     path = REPO / "training" / "params.toml"
     assert load_params(path) == TrainingParams()
     text = path.read_text()
-    missing = [name for name in TrainingParams.__struct_fields__ if f"\n{name} = " not in text]
-    assert missing == []
+    names = [*TrainingParams.__struct_fields__, *AdequacyRule.__struct_fields__]
+    missing = [name for name in names if f"\n{name} = " not in text]
+    assert missing == ["adequacy"]
+    assert "\n[adequacy]\n" in text
+
+
+def test_the_table_of_adequacy_sets_the_rule(tmp_path: Path) -> None:
+    params = load_params(written(tmp_path, "[adequacy]\nretried = 0.0\nmin_reward = 0.8"))
+    assert params.adequacy == AdequacyRule(retried=0.0, min_reward=0.8)

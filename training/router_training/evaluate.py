@@ -7,7 +7,6 @@ import numpy as np
 from msgspec import Struct
 
 from router_data.dataset import rounds_from_tables
-from router_data.rewards import AdequacyRule
 from router_data.rounds import Rounds
 from router_model.encoder import StaticEncoder
 from router_model.errors import DatasetError
@@ -62,7 +61,7 @@ def evaluate_folder(
         data,
         encoder=encoder,
         group_by=chosen.group_by,
-        rule=AdequacyRule(min_reward=params.adequacy_threshold),
+        rule=params.adequacy,
         progress=progress is not None,
     )
     return evaluate_rounds(

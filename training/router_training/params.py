@@ -7,7 +7,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from router_model.errors import RouterError
+from router_data.rewards import AdequacyRule
+from router_model.errors import DatasetError, RouterError
 
 
 class ParamsError(RouterError):
@@ -52,10 +53,20 @@ class TrainingParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Folds inside the training part that choose the operating point; more take longer."""
     calibration: Literal["isotonic", "sigmoid"] = "isotonic"
     """Calibration map; isotonic fits any monotone shape and needs the most data."""
+    weighting: Literal["ipw", "none"] = "ipw"
+    """Inverse propensities repair a biased log where the model is too simple, and add variance."""
+    propensity_power: float = 0.5
+    """Weights are propensity ** -power; 1 removes all bias of the log, less has less variance."""
+    max_weight: float = 10.0
+    """Largest such weight, in means of the model; less has less variance and leaves more bias."""
+    max_tenant_share: float = 0.2
+    """Largest share of all weight of one tenant; less lets others feel false outcomes less."""
+    max_key_share: float = 0.1
+    """Largest share of all weight of one key; less lets others feel false outcomes less."""
     seed: int = 0
     """Seed of every random choice in a run."""
-    adequacy_threshold: float = 0.5
-    """Least reward that counts as adequate; higher asks more of cheap models."""
+    adequacy: AdequacyRule = AdequacyRule()
+    """What counts as adequate, and how sure weak signals are; the table `[adequacy]`."""
     test_share: float = 0.2
     """Share of contexts, the latest, that is reported on; more is a surer report, less training."""
     calibration_share: float = 0.15
@@ -101,7 +112,10 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("learning_rate", 1e-6, 1.0),
     ("n_folds", 0, 1000),
     ("n_inner_folds", 2, 1000),
-    ("adequacy_threshold", 0.0, 1.0),
+    ("propensity_power", 0.0, 1.0),
+    ("max_weight", 1.0, 1e6),
+    ("max_tenant_share", 0.001, 1.0),
+    ("max_key_share", 0.001, 1.0),
     ("test_share", 0.01, 0.9),
     ("calibration_share", 0.01, 0.9),
     ("contract_delta", 1e-6, 0.5),
@@ -126,16 +140,25 @@ def load_params(path: Path) -> TrainingParams:
 
 def params_from(values: dict[str, Any]) -> TrainingParams:
     """Parameters of a mapping. Raises ParamsError for unknown keys and unusable values."""
-    allowed = TrainingParams.__struct_fields__
-    for key in values:
-        if key not in allowed:
-            raise ParamsError(f"unknown key {key!r}, allowed are {', '.join(allowed)}")
+    _require_known(values, TrainingParams.__struct_fields__)
+    rule = values.get("adequacy")
+    if isinstance(rule, dict):
+        _require_known(rule, AdequacyRule.__struct_fields__, table="adequacy.")
     try:
         return msgspec.convert(values, TrainingParams)
     except msgspec.ValidationError as error:
         raise ParamsError(str(error)) from error
+    except DatasetError as error:
+        raise ParamsError(f"adequacy.{error}") from error
 
 
 def as_dict(params: TrainingParams) -> dict[str, Any]:
     """Every parameter by name, as it is logged with a run."""
-    return msgspec.structs.asdict(params)
+    rule = msgspec.structs.asdict(params.adequacy)
+    return msgspec.structs.asdict(params) | {"adequacy": rule}
+
+
+def _require_known(values: dict[str, Any], allowed: tuple[str, ...], *, table: str = "") -> None:
+    for key in values:
+        if key not in allowed:
+            raise ParamsError(f"unknown key '{table}{key}', allowed are {', '.join(allowed)}")
