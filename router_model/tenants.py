@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from router_model.errors import ArtifactError
 from router_model.heads import Floats, plain_name
@@ -61,7 +62,9 @@ class TenantOffsets(Struct, frozen=True):
         found = self.tenants.get(tenant)
         return None if found is None else np.array([found.shift(name) for name in names], float)
 
-    def for_contexts(self, tenants: Sequence[str], names: Sequence[str]) -> Floats:
+    def for_contexts(
+        self, tenants: Sequence[str] | NDArray[np.object_], names: Sequence[str]
+    ) -> Floats:
         """Log-odds to add for contexts of these tenants, shape (n_contexts, n_models).
 
         >>> TenantOffsets().for_contexts(["acme"], ["gpt-x", "other"])

@@ -13,8 +13,9 @@ from synthetic_rounds import synthetic_rounds
 
 from router_model.persistence import load_predictor, save_predictor
 from router_model.predictor import Blend, JointPredictor, Prediction
-from router_training.fit import descriptor_table, fit_predictor
+from router_training.fit import fit_predictor
 from router_training.params import TrainingParams
+from router_training.training_table import descriptor_table
 
 PARAMS = TrainingParams(
     n_estimators=10, ridges=(500.0,), n_skills=1, n_text_components=2, min_data_in_leaf=10

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -6,12 +7,14 @@ from synthetic_rounds import synthetic_rounds
 
 from router_model.heads import Floats
 from router_model.predictor import COST, LATENCY, OUTPUT_TOKENS, LogHead
-from router_training.amounts import fit_amounts
+from router_training.amounts import fit_amounts as fit_with
+from router_training.params import TrainingParams
 
 ROUNDS = synthetic_rounds(600)
 Z = (ROUNDS.features.astype(np.float64) - 0.5) * 3.4
 LOADINGS = np.column_stack([np.ones(3), [-1.0, 0.0, 1.0]])
 RNG = np.random.default_rng(0)
+fit_amounts = partial(fit_with, params=TrainingParams())
 
 
 def told(log: LogHead) -> Floats:
@@ -71,3 +74,11 @@ def test_one_absurd_amount_does_not_blow_up_the_factor() -> None:
     output[0] = 1e30
     log = fit_amounts(replace(ROUNDS, output_tokens=output), Z, LOADINGS)[OUTPUT_TOKENS]
     assert log.smearing < 2.0
+
+
+def test_rows_count_by_their_weight() -> None:
+    output = np.where(np.arange(ROUNDS.n_rows) % 6 < 3, 50.0, 800.0)
+    mostly_short = np.where(output == 50.0, 1.0, 0.01)
+    weighted = replace(ROUNDS, output_tokens=output, weight=mostly_short)
+    found = fit_amounts(weighted, Z, LOADINGS)[OUTPUT_TOKENS]
+    assert told(found).mean() == pytest.approx(0.99 * 50 + 0.01 * 800, rel=0.1)

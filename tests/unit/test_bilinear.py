@@ -4,7 +4,7 @@ from scipy.optimize import approx_fprime
 
 from router_model.calibration import sigmoid
 from router_model.heads import Floats
-from router_training.bilinear import Cells, Link, _Objective, fit_head
+from router_training.bilinear import Cells, Link, Nuisance, _Objective, fit_head
 
 N, P, M = 400, 3, 4
 RNG = np.random.default_rng(0)
@@ -46,10 +46,10 @@ def test_targets_may_be_fractions() -> None:
 def test_the_gradient_is_that_of_the_loss(link: Link, with_prior: bool) -> None:
     rng = np.random.default_rng(1)
     context, model = rng.integers(0, N, 60), rng.integers(0, M, 60)
-    cells = Cells(
-        context, model, rng.random(60), weight=rng.random(60), nuisance=rng.integers(0, 2, 60)
-    )
-    objective = _Objective(Z, LOADINGS, cells, link, np.array([2.0, 3.0, 1.0, 0.1]))
+    groups = Nuisance.none(60).beside(rng.integers(0, 2, 60), ridge=0.1)
+    groups = groups.beside(rng.integers(0, 3, 60), ridge=4.0)
+    cells = Cells(context, model, rng.random(60), weight=rng.random(60), nuisance=groups)
+    objective = _Objective(Z, LOADINGS, cells, link, np.array([2.0, 3.0, 1.0]))
     if with_prior:
         objective.prior = rng.normal(size=M)
     at = rng.normal(0.0, 0.3, objective.size)
@@ -61,7 +61,8 @@ def test_the_gradient_is_that_of_the_loss(link: Link, with_prior: bool) -> None:
     assert objective(at)[1] == pytest.approx(numeric, abs=1e-3)
 
 
-def test_a_weight_of_two_is_a_row_twice() -> None:
+@pytest.mark.parametrize("link", ["logit", "identity"])
+def test_a_weight_of_two_is_a_row_twice(link: Link) -> None:
     y = sigmoid(ETA)
     double = np.where(np.arange(y.size) < 200, 2.0, 1.0)
     whole = full(y)
@@ -70,7 +71,7 @@ def test_a_weight_of_two_is_a_row_twice() -> None:
         np.concatenate([whole.model, whole.model[:200]]),
         np.concatenate([whole.y, whole.y[:200]]),
     )
-    one, other = loose(full(y, weight=double), "logit"), loose(twice, "logit")
+    one, other = loose(full(y, weight=double), link), loose(twice, link)
     assert np.abs(one - other).max() < 1e-2
 
 
@@ -105,7 +106,8 @@ def test_data_sets_of_different_difficulty_do_not_bias_the_models() -> None:
     model = np.where(nuisance == 0, rng.choice([0, 2, 3], n), rng.choice([1, 2, 3], n))
     shift = np.where(nuisance == 0, -1.0, 1.0)
     y = sigmoid(shift)
-    cells = Cells(rng.integers(0, N, n), model, y, nuisance=nuisance)
+    groups = Nuisance.none(n).beside(nuisance, ridge=0.1)
+    cells = Cells(rng.integers(0, N, n), model, y, nuisance=groups)
     head = fit_head(Z, np.ones((M, 1)), cells, link="logit", ridge=1e3, ridge_own=1e3)
     assert np.ptp(head.offset) < 0.1
     assert head.beta[0] == pytest.approx(0.0, abs=0.1)
@@ -137,9 +139,20 @@ def test_selected_cells_keep_their_numbers_and_groups() -> None:
         np.array([0, 1, 2]),
         np.array([0, 1, 0]),
         np.array([0.1, 0.2, 0.3]),
-        nuisance=np.array([0, 0, 1]),
+        nuisance=Nuisance.none(3).beside(np.array([0, 0, 1]), ridge=0.1),
     )
     part = cells.select(np.array([True, True, False]))
     assert part.context.tolist() == [0, 1]
     assert part.y.tolist() == [0.1, 0.2]
-    assert part.n_nuisance == 2
+    assert part.nuisance.index.tolist() == [[0], [0]]
+    assert part.nuisance.ridge.tolist() == [0.1, 0.1]
+
+
+def test_kinds_of_nuisance_groups_are_numbered_one_after_the_other() -> None:
+    both = (
+        Nuisance.none(3)
+        .beside(np.array([0, 0, 1]), ridge=0.1)
+        .beside(np.array([1, 0, 0]), ridge=4.0)
+    )
+    assert both.index.tolist() == [[0, 3], [0, 2], [1, 2]]
+    assert both.ridge.tolist() == [0.1, 0.1, 4.0, 4.0]

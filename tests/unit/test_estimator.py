@@ -10,8 +10,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from router_data.simulator import World, simulate
 from router_model.persistence import load_predictor, save_predictor
 from router_training.estimator import AdequacyClassifier
-from router_training.fit import descriptor_table, fit_predictor
+from router_training.fit import fit_predictor
 from router_training.params import TrainingParams
+from router_training.training_table import descriptor_table
 
 Floats = NDArray[np.float64]
 # Few trees and one ridge, both loose: scikit-learn's checks bring 10 to 300 rows.

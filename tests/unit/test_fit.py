@@ -13,16 +13,20 @@ from router_model.errors import DatasetError
 from router_model.predictor import Prediction
 from router_training.fit import (
     FittedPredictor,
-    adequacy_targets,
-    cross_folds,
-    descriptor_table,
     fit_predictor,
     fit_scaler,
-    observed_cells,
+    raw_log_odds,
     recalibrated,
     text_components,
 )
 from router_training.params import TrainingParams
+from router_training.training_table import (
+    adequacy_targets,
+    cross_folds,
+    descriptor_table,
+    observed_cells,
+    table_of,
+)
 
 PARAMS = TrainingParams(
     n_estimators=10, ridges=(100.0,), n_skills=1, n_text_components=2, min_data_in_leaf=10
@@ -87,11 +91,21 @@ def test_rows_without_an_outcome_are_left_out_and_data_sets_are_groups() -> None
     known = synthetic_rounds(4)
     unknown = np.where(np.arange(12) < 3, np.nan, known.adequate)
     cells = observed_cells(
-        replace(known, reward=unknown, adequate=unknown, dataset=texts(["b", "a", "a", "b"]))
+        replace(known, reward=unknown, adequate=unknown, dataset=texts(["b", "a", "a", "b"])),
+        PARAMS,
     )
     assert cells.context.min() == 1
     assert len(cells.y) == 9
-    assert cells.nuisance.tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 1]
+    assert cells.nuisance.index.tolist() == [[0], [0], [0], [0], [0], [0], [1], [1], [1]]
+
+
+def test_tenants_and_their_models_are_groups_where_there_are_several() -> None:
+    known = replace(synthetic_rounds(3), tenant=texts(["a", "b", "a"]))
+    nuisance = observed_cells(known, PARAMS).nuisance
+    # One data set; tenants a, b; then each tenant's three models.
+    a, b = [[0, 1, 3], [0, 1, 4], [0, 1, 5]], [[0, 2, 6], [0, 2, 7], [0, 2, 8]]
+    assert nuisance.index.tolist() == a + b + a
+    assert nuisance.ridge == pytest.approx([0.1, 4, 4, *[1 / 0.09] * 6])
 
 
 def test_without_any_outcome_there_is_nothing_to_learn() -> None:
@@ -117,15 +131,23 @@ def test_a_constant_input_says_nothing_when_it_varies_later() -> None:
 
 
 def test_groups_stay_whole_in_the_cross_fit() -> None:
-    folds = cross_folds(synthetic_rounds(60, n_groups=10), seed=0)
+    folds = cross_folds(table_of(synthetic_rounds(60, n_groups=10), PARAMS), seed=0)
     assert set(folds) == {0, 1, 2}
     assert all(len(set(folds[group::10])) == 1 for group in range(10))
+
+
+def test_groups_that_share_a_session_stay_whole_together() -> None:
+    rounds = synthetic_rounds(60, n_groups=20)
+    # Groups 0 to 9 meet in one session each with groups 10 to 19.
+    linked = replace(rounds, session=texts([f"s{i % 10}" for i in range(60)]))
+    folds = cross_folds(table_of(linked, PARAMS), seed=0)
+    assert all(len(set(folds[unit::10])) == 1 for unit in range(10))
 
 
 @pytest.mark.parametrize("n_groups", [1, 2, 3])
 def test_few_groups_still_cross_fit(n_groups: int) -> None:
     few = synthetic_rounds(60, n_groups=n_groups)
-    assert len(set(cross_folds(few, seed=0))) >= 2
+    assert len(set(cross_folds(table_of(few, PARAMS), seed=0))) >= 2
     assert np.isfinite(predictions(fitted(few), few).p_adequate).all()
 
 
@@ -154,8 +176,8 @@ def test_certain_predictions_can_be_calibrated_again() -> None:
     sure = fitted(known)
     sure.joint.calibration = Calibration((-1.0, 1.0), (-900.0, 900.0))
     assert set(predictions(sure, known).p_adequate.ravel()) >= {1.0}
-    again = recalibrated(sure.joint, known, PARAMS)
-    again.check()
+    cells = observed_cells(known, PARAMS)
+    recalibrated(raw_log_odds(sure.joint, known, cells), cells, PARAMS).check()
 
 
 def test_later_rounds_recalibrate(rounds: Rounds, fit: FittedPredictor) -> None:

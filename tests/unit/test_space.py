@@ -4,7 +4,7 @@ import pytest
 from router_model.calibration import sigmoid
 from router_model.descriptors import DESCRIPTOR_NAMES
 from router_model.heads import Floats, ModelSpace
-from router_training.bilinear import Cells
+from router_training.bilinear import Cells, Nuisance
 from router_training.space import fit_space
 
 N, P, M = 3_000, 3, 6
@@ -131,7 +131,8 @@ def test_a_later_release_counts_as_an_abler_model_where_data_sets_share_none() -
     released = described(np.zeros(2))
     released[:, DESCRIPTOR_NAMES.index("release_years")] = [0.0, 2.0]
     half = np.repeat([0, 1], N // 2)
-    cells = Cells(np.arange(N), half, np.full(N, 0.6), nuisance=half)
+    nuisance = Nuisance.none(N).beside(half, ridge=0.1)
+    cells = Cells(np.arange(N), half, np.full(N, 0.6), nuisance=nuisance)
     space = fit_space(
         Z, cells, names=("old", "new"), descriptors=released, n_skills=0, n_components=0
     )

@@ -1,12 +1,13 @@
 """Fit of the positive targets: output tokens, latency to the first tool call, cost."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from router_data.rounds import Rounds
 from router_model.heads import Floats
 from router_model.predictor import COST, LATENCY, OUTPUT_TOKENS, LogHead
 from router_training.bilinear import Cells, fit_head
+from router_training.params import TrainingParams
+from router_training.weights import training_weights
 
 # Strong: requests of agents lie far outside of what benchmarks ask, and lines run far.
 _RIDGE = 2000.0
@@ -14,8 +15,10 @@ _RIDGE_OWN = 4000.0
 _LARGEST_RESIDUAL = 5.0
 
 
-def fit_amounts(rounds: Rounds, z: Floats, loadings: Floats) -> dict[str, LogHead]:
-    """A head for each target that was observed at least twice.
+def fit_amounts(
+    rounds: Rounds, z: Floats, loadings: Floats, *, params: TrainingParams
+) -> dict[str, LogHead]:
+    """A head for each target that was observed at least twice; rows weigh as in adequacy.
 
     Where the time to the first tool call was not reported, the latency of the whole call
     stands for it: an upper bound.
@@ -28,15 +31,17 @@ def fit_amounts(rounds: Rounds, z: Floats, loadings: Floats) -> dict[str, LogHea
     for target, values in columns.items():
         usable = np.isfinite(values) & (values > 0)
         if usable.sum() >= 2:
-            heads[target] = _fit(rounds, z, loadings, values, usable)
+            weight = training_weights(rounds, usable, params)
+            heads[target] = _fit(rounds, z, loadings, values, weight)
     return heads
 
 
-def _fit(
-    rounds: Rounds, z: Floats, loadings: Floats, values: Floats, usable: NDArray[np.bool_]
-) -> LogHead:
+def _fit(rounds: Rounds, z: Floats, loadings: Floats, values: Floats, weight: Floats) -> LogHead:
+    usable = weight > 0
     log_values = np.log(values[usable])
-    cells = Cells(rounds.context_index[usable], rounds.model_index[usable], log_values)
+    cells = Cells(
+        rounds.context_index[usable], rounds.model_index[usable], log_values, weight=weight[usable]
+    )
     head = fit_head(
         z, loadings, cells, link="identity", ridge=_RIDGE, ridge_own=_RIDGE_OWN, max_iter=60
     )
@@ -45,4 +50,5 @@ def _fit(
     # Duan's smearing estimate (1983) turns the median of a log-normal fit into a mean.
     clipped = np.clip(residual, -_LARGEST_RESIDUAL, _LARGEST_RESIDUAL)
     is_known = np.bincount(cells.model, minlength=len(loadings)) > 0
-    return LogHead(head, float(np.mean(np.exp(clipped))), is_known)
+    smearing = np.average(np.exp(clipped), weights=cells.weight)
+    return LogHead(head, float(smearing), is_known)

@@ -8,6 +8,7 @@ context matrix with the residuals summed per (context, model).
 from typing import Literal, Self
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
@@ -19,8 +20,32 @@ Link = Literal["logit", "identity"]
 Ints = NDArray[np.int64]
 
 
+class Nuisance(Struct, frozen=True):
+    """Groups whose levels are fitted beside a head and then left out of it.
+
+    Each row is in the groups `index` (n_rows, any number), numbered over all kinds of them.
+    `ridge` (n_groups,) holds each group's level back: 1 / variance of levels expected.
+    """
+
+    index: Ints
+    ridge: Floats
+
+    @classmethod
+    def none(cls, n_rows: int) -> "Nuisance":
+        """No groups."""
+        return cls(np.zeros((n_rows, 0), dtype=np.int64), np.zeros(0))
+
+    def beside(self, group: Ints, *, ridge: float) -> "Nuisance":
+        """With another kind of group, numbered from 0, of which each row is in one."""
+        levels = np.full(int(group.max(initial=-1)) + 1, ridge)
+        return Nuisance(
+            np.column_stack([self.index, group + len(self.ridge)]),
+            np.concatenate([self.ridge, levels]),
+        )
+
+
 class Cells:
-    """Rows of a training table: context, model and nuisance group of each, target and weight."""
+    """Rows of a training table: context, model and nuisance groups of each, target and weight."""
 
     def __init__(
         self,
@@ -29,26 +54,23 @@ class Cells:
         y: Floats,
         *,
         weight: Floats | None = None,
-        nuisance: Ints | None = None,
+        nuisance: Nuisance | None = None,
     ) -> None:
         self.context = context
         self.model = model
         self.y = y
         self.weight = np.ones(len(y)) if weight is None else weight
-        self.nuisance = np.zeros(len(y), dtype=np.int64) if nuisance is None else nuisance
-        self.n_nuisance = int(self.nuisance.max(initial=0)) + 1
+        self.nuisance = Nuisance.none(len(y)) if nuisance is None else nuisance
 
     def select(self, mask: NDArray[np.bool_]) -> Self:
         """The rows where the mask is true; context and model numbers stay."""
-        part = type(self)(
+        return type(self)(
             self.context[mask],
             self.model[mask],
             self.y[mask],
             weight=self.weight[mask],
-            nuisance=self.nuisance[mask],
+            nuisance=Nuisance(self.nuisance.index[mask], self.nuisance.ridge),
         )
-        part.n_nuisance = self.n_nuisance
-        return part
 
 
 def fit_head(
@@ -60,20 +82,18 @@ def fit_head(
     ridge: float,
     ridge_own: float,
     ridge_offset: float = 1.0,
-    ridge_nuisance: float = 0.1,
     prior: Floats | None = None,
     max_iter: int = 150,
 ) -> LinearHead:
     """Head fitted on the cells; `z` is (n_contexts, p), `loadings` (n_models, k).
 
     `ridge` holds the shared weights back, `ridge_own` each model's own, `ridge_offset` its
-    intercept. Intercepts of nuisance groups (data sets of different difficulty) are fitted
-    beside them; their mean is folded into `beta[0]`, loading 0 being the constant. `prior`
-    (n_models,) is what each intercept is expected to be; the returned `offset` includes it.
+    intercept. Levels of nuisance groups (data sets of different difficulty, tenants) are fitted
+    beside them and left out: they are zero on average, as nothing holds `beta[0]` back, loading 0
+    being the constant. `prior` (n_models,) is what each intercept is expected to be; the returned
+    `offset` includes it.
     """
-    objective = _Objective(
-        z, loadings, cells, link, np.array([ridge, ridge_own, ridge_offset, ridge_nuisance])
-    )
+    objective = _Objective(z, loadings, cells, link, np.array([ridge, ridge_own, ridge_offset]))
     if prior is not None:
         objective.prior = prior
     start = np.zeros(objective.size)
@@ -81,9 +101,7 @@ def fit_head(
     found = minimize(
         objective, start, jac=True, method="L-BFGS-B", options={"maxiter": max_iter, "maxcor": 20}
     )
-    shared, own, beta, offset, nuisance = objective.unpack(found.x)
-    beta = beta.copy()
-    beta[0] += float(np.mean(nuisance))
+    shared, own, beta, offset, _ = objective.unpack(found.x)
     return LinearHead(shared=shared, own=own, beta=beta, offset=offset + objective.prior)
 
 
@@ -97,17 +115,18 @@ class _Objective:
         (n, p), (m, k) = z.shape, loadings.shape
         self.prior = np.zeros(m)
         self.shape = (n, m)
-        self.shapes = ((p, k), (p, m), (k,), (m,), (cells.n_nuisance,))
+        self.shapes = ((p, k), (p, m), (k,), (m,), (len(cells.nuisance.ridge),))
         sizes = [int(np.prod(shape)) for shape in self.shapes]
         self.cuts = np.cumsum(sizes)[:-1]
         self.size = sum(sizes)
         self.beta_at = sizes[0] + sizes[1]
         # The constant's weight is not held back: it is the mean.
         penalty = [
-            np.full(size, ridge) for size, ridge in zip(sizes, ridges[[0, 1, 2, 2, 3]], strict=True)
+            np.full(size, ridge)
+            for size, ridge in zip(sizes[:4], ridges[[0, 1, 2, 2]], strict=True)
         ]
         penalty[2][0] = 1e-6
-        self.penalty = np.concatenate(penalty)
+        self.penalty = np.concatenate([*penalty, cells.nuisance.ridge])
 
     def mean_target(self) -> float:
         mean = float(np.average(self.cells.y, weights=self.cells.weight))
@@ -125,7 +144,9 @@ class _Objective:
         cells = self.cells
         table = (self.z @ shared) @ self.loadings.T + self.z @ own
         intercept = self.loadings @ beta + offset + self.prior
-        eta = table[cells.context, cells.model] + intercept[cells.model] + nuisance[cells.nuisance]
+        groups = cells.nuisance.index
+        level = nuisance[groups].sum(axis=1)
+        eta = table[cells.context, cells.model] + intercept[cells.model] + level
         if self.link == "logit":
             loss = np.logaddexp(0.0, eta) - cells.y * eta
             slope = cells.weight * (expit(eta) - cells.y)
@@ -140,7 +161,7 @@ class _Objective:
                 np.asarray(residual.T @ self.z).T.ravel(),
                 self.loadings.T @ by_model,
                 by_model,
-                np.bincount(cells.nuisance, slope, minlength=cells.n_nuisance),
+                np.bincount(groups.ravel(), slope.repeat(groups.shape[1]), minlength=len(nuisance)),
             ]
         )
         value = float(cells.weight @ loss + 0.5 * flat @ (self.penalty * flat))

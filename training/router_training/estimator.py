@@ -21,8 +21,9 @@ from router_model.heads import Floats
 from router_model.predictor import JointPredictor, Vectors
 from router_model.trees import Trees
 from router_training.bilinear import Cells, Ints
-from router_training.fit import Table, fit_joint
+from router_training.fit import cross_fitted
 from router_training.params import TrainingParams
+from router_training.training_table import Table
 
 # The log-odds of a probability of exactly 0 or 1 are infinite.
 _LEAST_P = 1e-12
@@ -71,7 +72,7 @@ class AdequacyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             rows[used], models[used], group[used], target=target[used], weight=weight[used]
         )
         params = TrainingParams() if self.params is None else self.params
-        self.joint_ = fit_joint(table, params=params, seed=self.seed)
+        self.joint_, _ = cross_fitted(table, params=params, seed=self.seed)
         return self
 
     def predict_proba(self, X: ArrayLike) -> Floats:

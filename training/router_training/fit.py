@@ -4,12 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
-from router_data.descriptors import card_for
 from router_data.rounds import Rounds, Texts
 from router_model.calibration import Calibration
-from router_model.descriptors import describe
 from router_model.embedding import N_MATCH
 from router_model.errors import DatasetError
 from router_model.heads import ContextScaler, Floats, LinearHead
@@ -20,45 +17,50 @@ from router_model.predictor import (
     context_columns,
     model_columns,
 )
+from router_model.tenants import TenantOffsets
 from router_training.amounts import fit_amounts
 from router_training.bilinear import Cells, Ints, fit_head
 from router_training.boost import TreeTable, fit_trees
 from router_training.calibrate import LogitCalibrator, blend_weights
 from router_training.params import TrainingParams
 from router_training.space import fit_space
-from router_training.splits import grouped_folds
+from router_training.tenant_offsets import fit_offsets, joined, tenant_rows
+from router_training.training_table import (
+    Table,
+    adequacy_targets,
+    cross_folds,
+    descriptor_table,
+    observed_cells,
+    table_of,
+)
 
-_N_CROSS_FOLDS = 3
 # The log-odds of a probability of exactly 0 or 1 are infinite.
 _LEAST_P = 1e-12
 
 
 class FittedPredictor(Struct, frozen=True):
-    """A predictor, and the names it was fitted on."""
+    """A predictor, the names it was fitted on, and how each tenant departs from it."""
 
     models: tuple[str, ...]
     joint: JointPredictor
+    tenants: TenantOffsets = TenantOffsets()
 
-    def predict(self, features: Vectors, embedding: Vectors, models: Sequence[str]) -> Prediction:
-        """Predictions (n_contexts, n_models) for models by their logged names."""
+    def predict(
+        self,
+        features: Vectors,
+        embedding: Vectors,
+        models: Sequence[str],
+        *,
+        tenant: Sequence[str] | Texts | None = None,
+    ) -> Prediction:
+        """Predictions (n_contexts, n_models) for models by their logged names.
+
+        `tenant` (n_contexts,) says whose request each is; without it, those for a new tenant.
+        """
+        shift = None if tenant is None else self.tenants.for_contexts(tenant, models)
         return self.joint.predict(
-            features, embedding, names=models, descriptors=descriptor_table(models)
+            features, embedding, names=models, descriptors=descriptor_table(models), shift=shift
         )
-
-
-class Table(Struct, frozen=True):
-    """What the joint predictor is fitted on: contexts, models, and the outcomes of pairs.
-
-    `features` (n, f), `embedding` (n, e) and `group` (n,) have one row a context, `names` and
-    `descriptors` (m, d) one a model.
-    """
-
-    features: Vectors
-    embedding: Vectors
-    group: NDArray[np.str_] | Texts
-    names: tuple[str, ...]
-    descriptors: Vectors
-    cells: Cells
 
 
 class Linear(Struct, frozen=True):
@@ -86,21 +88,6 @@ class Linear(Struct, frozen=True):
         return np.asarray((self.z @ coef + intercept)[cells.context, cells.model])
 
 
-def descriptor_table(models: Sequence[str]) -> Vectors:
-    """Descriptors of models by logged name, shape (n_models, d)."""
-    if not models:
-        raise DatasetError("models: got none, expected at least one")
-    return np.stack([describe(card_for(name), name=name) for name in models])
-
-
-def adequacy_targets(rounds: Rounds) -> Floats:
-    """The target of each row in [0, 1]: the reward where there is one, else adequacy, else NaN.
-
-    A fractional reward counts as that share of an adequate answer.
-    """
-    return np.where(np.isfinite(rounds.reward), rounds.reward, rounds.adequate)
-
-
 def fit_predictor(
     rounds: Rounds,
     *,
@@ -114,23 +101,33 @@ def fit_predictor(
     chosen on held-out predictions of a cross-fit over groups inside `rounds`. Raises
     DatasetError when there is nothing to learn from.
     """
-    cells = observed_cells(rounds)
-    descriptors = descriptor_table(rounds.models)
-    table = Table(
-        rounds.features, rounds.embedding, rounds.group, rounds.models, descriptors, cells
-    )
-    joint = fit_joint(table, params=params, seed=seed)
-    z = joint.scaler.transform(_vectors(table))
-    joint.log_heads = fit_amounts(rounds, z, joint.space.loadings(rounds.models, descriptors))
+    table = table_of(rounds, params)
+    joint, raw = cross_fitted(table, params=params, seed=seed)
+    z = joint.scaler.transform(table.vectors)
+    loadings = joint.space.loadings(rounds.models, table.descriptors)
+    joint.log_heads = fit_amounts(rounds, z, loadings, params=params)
+    parts = [(rounds, raw)]
     if calibration_rounds is not None:
-        joint.calibration = recalibrated(joint, calibration_rounds, params)
-    return FittedPredictor(rounds.models, joint)
+        later = observed_cells(calibration_rounds, params)
+        raw_later = raw_log_odds(joint, calibration_rounds, later)
+        joint.calibration = recalibrated(raw_later, later, params)
+        parts.append((calibration_rounds, raw_later))
+    rows = [
+        tenant_rows(part, adequacy_targets(part), joint.calibration.logit(scores), params)
+        for part, scores in parts
+    ]
+    return FittedPredictor(rounds.models, joint, fit_offsets(joined(rows)))
 
 
-def fit_joint(table: Table, *, params: TrainingParams, seed: int) -> JointPredictor:
-    """The joint predictor of adequacy alone: no amounts, calibrated on the cross-fit."""
+def cross_fitted(
+    table: Table, *, params: TrainingParams, seed: int
+) -> tuple[JointPredictor, Floats]:
+    """The joint predictor of adequacy alone, and the held-out raw log-odds of every cell.
+
+    No amounts yet; calibrated on the cross-fit.
+    """
     cells = table.cells
-    vectors = _vectors(table)
+    vectors = table.vectors
     scaler = fit_scaler(vectors)
     z = scaler.transform(vectors)
     space = fit_space(
@@ -153,7 +150,7 @@ def fit_joint(table: Table, *, params: TrainingParams, seed: int) -> JointPredic
     blend = blend_weights(linear_scores, tree_scores, cells.y, cells.weight)
     held_out = blend.linear * linear_scores + blend.trees * tree_scores
     calibration = LogitCalibrator(params.calibration).fit(held_out, cells.y, cells.weight)
-    return JointPredictor(
+    joint = JointPredictor(
         n_features=table.features.shape[1],
         scaler=scaler,
         space=space,
@@ -164,26 +161,7 @@ def fit_joint(table: Table, *, params: TrainingParams, seed: int) -> JointPredic
         blend=blend,
         calibration=calibration.calibration_,
     )
-
-
-def observed_cells(rounds: Rounds) -> Cells:
-    """The rows whose adequacy was observed; data sets are nuisance groups."""
-    target = adequacy_targets(rounds)
-    is_observed = np.isfinite(target)
-    if not is_observed.any():
-        raise DatasetError("adequate: no row has an observed outcome, expected at least one")
-    _, dataset = np.unique(rounds.dataset.astype(str), return_inverse=True)
-    rows = Cells(
-        rounds.context_index,
-        rounds.model_index,
-        target,
-        nuisance=dataset.reshape(-1)[rounds.context_index].astype(np.int64),
-    )
-    return rows.select(is_observed)
-
-
-def _vectors(table: Table) -> Vectors:
-    return np.concatenate([table.features, table.embedding], axis=1)
+    return joint, held_out
 
 
 def fit_scaler(vectors: Vectors) -> ContextScaler:
@@ -192,14 +170,6 @@ def fit_scaler(vectors: Vectors) -> ContextScaler:
     scale = vectors.std(axis=0, dtype=np.float64)
     scale[scale < 1e-6] = np.inf  # a constant column says nothing, here or later
     return ContextScaler(mean, scale)
-
-
-def cross_folds(contexts: Rounds | Table, *, seed: int) -> Ints:
-    """Fold of every context; groups stay whole where there are at least two."""
-    groups = contexts.group.astype(str)
-    if len(np.unique(groups)) < 2:
-        return np.arange(len(groups)) % _N_CROSS_FOLDS
-    return grouped_folds(groups, n_folds=_N_CROSS_FOLDS, seed=seed)
 
 
 def fit_linear(linear: Linear, cells: Cells, folds: Ints) -> tuple[LinearHead, Floats]:
@@ -232,11 +202,8 @@ def text_components(embedding: Vectors, n_components: int) -> Floats:
     return np.asarray(kept * np.sign(kept[np.abs(kept).argmax(axis=0), range(kept.shape[1])]))
 
 
-def recalibrated(joint: JointPredictor, rounds: Rounds, params: TrainingParams) -> Calibration:
-    """The calibration on rounds that no other part was fitted on."""
-    cells = observed_cells(rounds)
-    if len(cells.y) < 2:
-        raise DatasetError("calibration: got fewer than 2 observed outcomes, expected more")
+def raw_log_odds(joint: JointPredictor, rounds: Rounds, cells: Cells) -> Floats:
+    """Log-odds before the calibration of cells of rounds that the predictor was not fitted on."""
     p = joint.predict(
         rounds.features,
         rounds.embedding,
@@ -244,5 +211,11 @@ def recalibrated(joint: JointPredictor, rounds: Rounds, params: TrainingParams) 
         descriptors=descriptor_table(rounds.models),
     ).p_adequate[cells.context, cells.model]
     p = np.clip(p, _LEAST_P, 1 - _LEAST_P)
-    raw = joint.calibration.raw_of(np.log(p) - np.log1p(-p))
-    return LogitCalibrator(params.calibration).fit(raw, cells.y).calibration_
+    return joint.calibration.raw_of(np.log(p) - np.log1p(-p))
+
+
+def recalibrated(raw: Floats, cells: Cells, params: TrainingParams) -> Calibration:
+    """The calibration on cells that no other part was fitted on."""
+    if len(cells.y) < 2:
+        raise DatasetError("calibration: got fewer than 2 observed outcomes, expected more")
+    return LogitCalibrator(params.calibration).fit(raw, cells.y, cells.weight).calibration_

@@ -1,0 +1,108 @@
+"""The training table: contexts, models, and the weighted outcomes of pairs."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from router_data.descriptors import card_for
+from router_data.rounds import Rounds, Texts
+from router_model.descriptors import describe
+from router_model.errors import DatasetError
+from router_model.heads import Floats
+from router_model.predictor import Vectors
+from router_training.bilinear import Cells, Ints, Nuisance
+from router_training.params import TrainingParams
+from router_training.splits import grouped_folds, linked_units
+from router_training.tenant_offsets import LEVEL_SD, MODEL_SD
+from router_training.weights import training_weights
+
+_N_CROSS_FOLDS: Final = 3
+# Data sets differ as they like: a wide prior of 3 log-odds.
+_DATASET_RIDGE: Final = 0.1
+
+
+class Table(Struct, frozen=True):
+    """What the joint predictor is fitted on: contexts, models, and the outcomes of pairs.
+
+    `features` (n, f), `embedding` (n, e) and `group` (n,) have one row a context, `names` and
+    `descriptors` (m, d) one a model.
+    """
+
+    features: Vectors
+    embedding: Vectors
+    group: NDArray[np.str_] | Texts
+    names: tuple[str, ...]
+    descriptors: Vectors
+    cells: Cells
+
+    @property
+    def vectors(self) -> Vectors:
+        """Features and embedding side by side."""
+        return np.concatenate([self.features, self.embedding], axis=1)
+
+
+def table_of(rounds: Rounds, params: TrainingParams) -> Table:
+    """What the joint predictor is fitted on; what shares a session or a group stays whole."""
+    unit = linked_units(rounds.session.astype(str), rounds.group.astype(str))
+    return Table(
+        rounds.features,
+        rounds.embedding,
+        unit.astype(str),
+        rounds.models,
+        descriptor_table(rounds.models),
+        observed_cells(rounds, params),
+    )
+
+
+def observed_cells(rounds: Rounds, params: TrainingParams) -> Cells:
+    """The rows whose adequacy was observed; data sets and tenants are nuisance groups.
+
+    A tenant whose requests are harder, or who judges more harshly, alone or for one model, moves
+    its own level and not what is said of everybody.
+    """
+    target = adequacy_targets(rounds)
+    is_observed = np.isfinite(target)
+    if not is_observed.any():
+        raise DatasetError("adequate: no row has an observed outcome, expected at least one")
+    dataset, tenant = (
+        np.unique(names.astype(str), return_inverse=True)[1].reshape(-1)[rounds.context_index]
+        for names in (rounds.dataset, rounds.tenant)
+    )
+    nuisance = Nuisance.none(rounds.n_rows).beside(dataset, ridge=_DATASET_RIDGE)
+    if tenant.max() > 0:
+        pair = np.unique(tenant * len(rounds.models) + rounds.model_index, return_inverse=True)[1]
+        nuisance = nuisance.beside(tenant, ridge=LEVEL_SD**-2).beside(pair, ridge=MODEL_SD**-2)
+    rows = Cells(
+        rounds.context_index,
+        rounds.model_index,
+        target,
+        weight=training_weights(rounds, is_observed, params),
+        nuisance=nuisance,
+    )
+    return rows.select(is_observed)
+
+
+def adequacy_targets(rounds: Rounds) -> Floats:
+    """The target of each row in [0, 1]: the reward where there is one, else adequacy, else NaN.
+
+    A fractional reward counts as that share of an adequate answer.
+    """
+    return np.where(np.isfinite(rounds.reward), rounds.reward, rounds.adequate)
+
+
+def descriptor_table(models: Sequence[str]) -> Vectors:
+    """Descriptors of models by logged name, shape (n_models, d)."""
+    if not models:
+        raise DatasetError("models: got none, expected at least one")
+    return np.stack([describe(card_for(name), name=name) for name in models])
+
+
+def cross_folds(contexts: Table, *, seed: int) -> Ints:
+    """Fold of every context; groups stay whole where there are at least two."""
+    groups = contexts.group.astype(str)
+    if len(np.unique(groups)) < 2:
+        return np.arange(len(groups)) % _N_CROSS_FOLDS
+    return grouped_folds(groups, n_folds=_N_CROSS_FOLDS, seed=seed)
