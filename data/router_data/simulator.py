@@ -84,6 +84,14 @@ class World:
             result[rows] = policy.distribution(overall, on_task)
         return result
 
+    def draw(self, policy: LoggingPolicy) -> tuple[Ints, Floats]:
+        """The models (columns) that a logging policy draws, and its probabilities of all."""
+        probabilities = self.distribution(policy)
+        rng = np.random.default_rng((self.seed, policy.seed, 1))
+        edges = probabilities.cumsum(axis=1)
+        drawn = (rng.random((self.n_requests, 1)) * edges[:, -1:] > edges).sum(axis=1)
+        return drawn.astype(np.int64), probabilities
+
     def rounds(self, policy: LoggingPolicy | None = None) -> Rounds:
         """What a log would show: all outcomes, or with a policy only those of drawn models."""
         n, n_models = self.p_adequate.shape
@@ -92,11 +100,8 @@ class World:
             index = np.repeat(np.arange(n), n_models)
             propensity = np.ones(n * n_models)
         else:
-            probabilities = self.distribution(policy)
-            rng = np.random.default_rng((self.seed, policy.seed, 1))
-            edges = probabilities.cumsum(axis=1)
-            drawn = (rng.random((n, 1)) * edges[:, -1:] > edges).sum(axis=1)
-            chosen, index = drawn.astype(np.int64), np.arange(n)
+            index = np.arange(n)
+            chosen, probabilities = self.draw(policy)
             propensity = probabilities[index, chosen]
         return self._rounds(index, chosen, propensity)
 

@@ -1,18 +1,40 @@
 """Simulated traffic through a real router: the log that a service would have left."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from msgspec import structs
+from numpy.typing import NDArray
+
 from router_data.log import SEGMENTS, SegmentWriter
+from router_data.rollout import Report, Rollout
 from router_data.rows import decision_row, outcome_row
 from router_data.simulator import World
 from router_model import formats
-from router_model.errors import NoAdmissibleModelError
+from router_model.catalog import catalog_of
+from router_model.errors import DatasetError, NoAdmissibleModelError
 from router_model.router import Router
-from router_model.types import Caller, Outcome, PolicyOverrides, Usage, WireFormat
+from router_model.terms import NO_TERMS, Terms
+from router_model.types import Caller, Decision, PolicyOverrides, WireFormat
 
 NO_OVERRIDES = PolicyOverrides()
 Row = dict[str, Any]
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class LogReport:
+    """What was logged: decisions, outcomes, and requests that no model was admissible for.
+
+    Decisions without an outcome are those whose outcome never came back.
+    """
+
+    n_decisions: int
+    n_outcomes: int
+    n_refused: int = 0
 
 
 def log_traffic(
@@ -20,44 +42,107 @@ def log_traffic(
     state: Path,
     *,
     router: Router,
-    caller: Caller,
+    caller: Caller | None = None,
     overrides: PolicyOverrides = NO_OVERRIDES,
-) -> int:
-    """How many of the world's requests the router decided; each is logged with its outcome.
+    terms: Terms = NO_TERMS,
+) -> LogReport:
+    """Decide the world's requests one after the other, and log what a service would have logged.
 
-    Requests without an admissible model are left out. The outcome is known where the chosen
-    model is one of the world's, so give these names of the router's catalog and allow only them
-    in `overrides`. The rows count as the tenant's own, in its spending too: keep them out of a
-    real state folder.
+    Without a `caller` it is the world's own tenant and key. `terms` carry what settings ask, such
+    as exploration. Requests without an admissible model are left out. The outcome is known where
+    the chosen model is one of the world's, so give these names of the router's catalog and allow
+    only them (`router_for` does). Agents' sessions have caches: the router is told what each
+    model has warm, and the true length of the prefix, which its features see scaled down. The
+    rows count as the tenant's own, in its spending too: keep them out of a real state folder.
     """
-    rows: list[Row] = []
-    n_decisions = 0
-    for index in range(world.n_requests):
-        try:
-            row = _decided(world, index, router=router, caller=caller, overrides=overrides)
-        except NoAdmissibleModelError:
-            continue
-        n_decisions += 1
-        rows += [row, *_observed(world, index, row)]
+    rollout = Rollout(world)
+    n_refused = n_outcomes = 0
+    batches: list[Row] = []
     with SegmentWriter(state / "log" / SEGMENTS, "simulated") as writer:
-        writer.append(rows)
-    return n_decisions
+        for index in range(world.n_requests):
+            asking = caller or caller_of(world, index)
+            try:
+                row = _decided(
+                    rollout, index, router=router, caller=asking, overrides=overrides, terms=terms
+                )
+            except NoAdmissibleModelError:
+                n_refused += 1
+                continue
+            reported = _observed(rollout, index, row)
+            n_outcomes += len(reported)
+            batches += [row, *reported]
+            if len(batches) >= _BATCH:
+                writer.append(batches)
+                batches = []
+        writer.append(batches)
+    return LogReport(world.n_requests - n_refused, n_outcomes, n_refused)
+
+
+def router_for(world: World, artifact: Path) -> Router:
+    """The router of an artifact folder with the models of an agents' world only."""
+    if world.agents is None:
+        raise DatasetError("world: got one without model cards, expected one of agents")
+    return Router.load(artifact, catalog=catalog_of(world.agents.cards, as_of="simulated"))
+
+
+def decision_prefix(world: World, by: str = "") -> str:
+    """How the ids of a world's decisions begin; `by` tells apart what decided."""
+    kind = "simulated" if world.agents is None else "simulated-agents"
+    return "-".join(part for part in (kind, str(world.seed), by) if part)
+
+
+def request_indices(decision_ids: Iterable[str]) -> NDArray[np.int64]:
+    """The world's rows that logged decisions belong to, to look up what is true of them.
+
+    >>> request_indices(["simulated-agents-0-17", "simulated-agents-0-3"])
+    array([17,  3])
+    """
+    return np.array([int(text.rpartition("-")[2]) for text in decision_ids], dtype=np.int64)
+
+
+def caller_of(world: World, index: int) -> Caller:
+    """Who makes request `index`."""
+    return Caller(
+        tenant=str(world.tenant[index]),
+        key=str(world.key[index]) or None,
+        session=str(world.session[index]),
+    )
+
+
+def report_rows(reports: Iterable[Report | None], *, tenant: str) -> list[Row]:
+    """The outcome rows of what came back."""
+    return [
+        outcome_row(report.outcome, tenant=tenant, now_ms=report.at_ms)
+        for report in reports
+        if report is not None
+    ]
 
 
 def _decided(
-    world: World, index: int, *, router: Router, caller: Caller, overrides: PolicyOverrides
+    rollout: Rollout,
+    index: int,
+    *,
+    router: Router,
+    caller: Caller,
+    overrides: PolicyOverrides,
+    terms: Terms,
 ) -> Row:
     """The log row of the router's decision on one request."""
+    world = rollout.world
     request = formats.parse(world.chat_body(index), wire_format=WireFormat.OPENAI_CHAT)
     context = router.context(request)
     embedding = router.embed(context)
-    decision = router.decide(
+    if world.agents is not None:
+        context = structs.replace(context, input_tokens=int(world.input_tokens[index]))
+    decision: Decision = router.decide(
         request,
         caller=caller,
         overrides=overrides,
-        decision_id=f"simulated-{world.seed}-{index}",
+        decision_id=f"{decision_prefix(world)}-{index}",
+        cached_tokens=rollout.warm_tokens(index),
         context=context,
         embedding=embedding,
+        terms=terms,
     )
     return decision_row(
         decision,
@@ -65,30 +150,21 @@ def _decided(
         request=request,
         context=context,
         embedding=embedding,
-        encoder=router.encoder.hash,
+        encoder=router.manifest.encoder,
         session=str(world.session[index]),
         wire_format=WireFormat.OPENAI_CHAT,
         now_ms=int(world.ts_ms[index]),
+        overrides=overrides,
+        min_adequacy=decision.min_adequacy,
+        contract=decision.contract,
+        exploration=decision.exploration,
+        rollout="champion",
     )
 
 
-def _observed(world: World, index: int, decision: Row) -> list[Row]:
+def _observed(rollout: Rollout, index: int, decision: Row) -> list[Row]:
     """The outcome row of the chosen model, none where the world does not know it."""
-    if decision["model"] not in world.models:
+    if decision["model"] not in rollout.column:
         return []
-    model = world.models.index(decision["model"])
-    latency_ms = float(world.latency_ms[index, model])
-    outcome = Outcome(
-        decision_id=decision["decision_id"],
-        model=decision["model"],
-        adequate=bool(world.adequate[index, model]),
-        usage=Usage(
-            input_tokens=int(world.input_tokens[index]),
-            output_tokens=int(world.output_tokens[index, model]),
-        ),
-        cost_usd=float(world.cost_usd[index, model]),
-        latency_ms=latency_ms,
-        tool_call_latency_ms=latency_ms,
-    )
-    now_ms = int(decision["ts_ms"] + latency_ms)
-    return [outcome_row(outcome, tenant=decision["tenant"], now_ms=now_ms)]
+    report = rollout.take(index, decision["model"], decision_id=decision["decision_id"])
+    return report_rows([report], tenant=decision["tenant"])

@@ -9,7 +9,7 @@ from routers import SEEN, card, router
 from router_data.request_table import read_requests
 from router_data.simulator import World, simulate
 from router_data.store import Store
-from router_data.traffic import log_traffic
+from router_data.traffic import LogReport, log_traffic
 from router_model.types import Caller, PolicyOverrides
 
 ANN = Caller(tenant="acme", user="ann")
@@ -21,7 +21,7 @@ def world() -> World:
 
 
 def test_every_decision_is_logged_with_the_worlds_outcome(world: World, tmp_path: Path) -> None:
-    assert log_traffic(world, tmp_path, router=router(), caller=ANN) == 30
+    assert log_traffic(world, tmp_path, router=router(), caller=ANN) == LogReport(30, 30)
     with Store(tmp_path) as store:
         rows = store.query("select * from rounds order by ts_ms")
         assert [row["tenant"] for row in rows] == ["acme"] * 30
@@ -49,14 +49,15 @@ def test_a_model_that_is_not_allowed_is_logged_as_excluded(world: World, tmp_pat
 
 def test_an_unknown_models_outcome_is_not_made_up(world: World, tmp_path: Path) -> None:
     stranger = router((card("stranger", output=1.0),))
-    assert log_traffic(world, tmp_path, router=stranger, caller=ANN) == 30
+    assert log_traffic(world, tmp_path, router=stranger, caller=ANN) == LogReport(30, 0)
     with Store(tmp_path) as store:
         assert store.query("select count(*) as n from outcomes") == [{"n": 0}]
 
 
 def test_requests_without_an_admissible_model_are_left_out(world: World, tmp_path: Path) -> None:
     nothing = PolicyOverrides(models=())
-    assert log_traffic(world, tmp_path, router=router(), caller=ANN, overrides=nothing) == 0
+    report = log_traffic(world, tmp_path, router=router(), caller=ANN, overrides=nothing)
+    assert report == LogReport(0, 0, n_refused=30)
 
 
 def test_a_chat_body_says_what_the_tables_say(world: World, tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""The command `router-data simulate`."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from router_data.agents import simulate_agents
+from router_data.gateway_log import write_gateway_log
+from router_data.simulator import World
+from router_data.store import Store
+from router_data.traffic import decision_prefix, log_traffic, router_for
+from router_model.errors import DatasetError, RouterError
+from router_model.terms import NO_TERMS, Exploration, Terms
+
+STARTER = Path(str(files("router_model"))) / "starter"
+_NOT_SIMULATED = """
+    select count(*) as n from decisions
+    where not starts_with(tenant, 'simulated') or not starts_with(decision_id, 'simulated')
+"""
+_SAME_SEED = "select count(*) as n from decisions where starts_with(decision_id, ?)"
+
+
+def simulate_command(
+    state: Annotated[
+        Path, typer.Option("--state", envvar="ROUTER_STATE_DIR", help="Folder to log into.")
+    ] = Path("demo"),
+    sessions: Annotated[int, typer.Option(min=1, help="How many agent sessions.")] = 200,
+    tenants: Annotated[int, typer.Option(min=1, help="Over how many tenants they spread.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated world.")] = 0,
+    exploration: Annotated[
+        float, typer.Option(min=0.0, max=0.5, help="Probability shared by near-ties.")
+    ] = 0.0,
+    floor: Annotated[
+        float, typer.Option(min=0.0, max=0.5, help="Least probability of each of them.")
+    ] = 0.0,
+    artifact: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Artifact of the router.")
+    ] = STARTER,
+    gateway_log: Annotated[
+        Path | None,
+        typer.Option(help="Write a gateway's JSON lines of the same calls here, nothing else."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Log beside rows that are not simulated.")
+    ] = False,
+) -> None:
+    """Log simulated agent sessions, decided by a router; tenants are named simulated-1 and so on.
+
+    No row says anything about a real model. A folder with rows that are not simulated is refused.
+
+    Example: router-data simulate --state ./demo --sessions 200 --seed 0 --exploration 0.1
+    """
+    try:
+        world = simulate_agents(sessions, n_tenants=tenants, seed=seed)
+        if gateway_log is not None:
+            n_lines = write_gateway_log(world, gateway_log)
+            typer.echo(f"{n_lines} simulated calls written to {gateway_log}")
+            return
+        _check_state(state, world, is_forced=force)
+        terms = NO_TERMS
+        if exploration > 0.0:
+            terms = Terms(exploration=Exploration(share=exploration, floor=floor))
+        report = log_traffic(world, state, router=router_for(world, artifact), terms=terms)
+    except RouterError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(
+        f"{report.n_decisions} simulated decisions in {sessions} sessions logged to {state}, "
+        f"{report.n_outcomes} with an outcome; {report.n_refused} without an admissible model"
+    )
+
+
+def _check_state(state: Path, world: World, *, is_forced: bool) -> None:
+    """Raise where simulated rows would be mixed with real ones, or with others of this seed."""
+    if not state.is_dir():
+        return
+    with Store(state) as store:
+        n_others = store.query(_NOT_SIMULATED)[0]["n"]
+        n_same = store.query(_SAME_SEED, (f"{decision_prefix(world)}-",))[0]["n"]
+    if n_others and not is_forced:
+        raise DatasetError(
+            f"{state}: holds {n_others} decisions that are not simulated, expected none; take "
+            "another folder, or --force"
+        )
+    if n_same:
+        raise DatasetError(
+            f"{state}: holds {n_same} decisions simulated with seed {world.seed}, expected "
+            "another seed or folder"
+        )
