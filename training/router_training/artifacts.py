@@ -8,13 +8,18 @@ from typing import Any
 
 import msgspec
 
+from router_data.logged import LoggedDecisions
+from router_data.rounds import Rounds
 from router_model import features
 from router_model.artifact import verify, write_manifest
+from router_model.contract import Certified, write_contracts
 from router_model.encoder import TABLE_FILE, StaticEncoder
 from router_model.errors import ArtifactError, DatasetError
 from router_model.golden import golden_of, write_golden
 from router_model.persistence import load_predictor, save_predictor
 from router_model.policy import CheapestAdequate
+from router_model.tenants import load_tenants, save_tenants
+from router_training.certification import certify_contracts
 from router_training.fit import FittedPredictor, fit_predictor
 from router_training.goldens import golden_cards, golden_contexts
 from router_training.params import TrainingParams
@@ -32,7 +37,14 @@ def tools(params: TrainingParams, state: Path) -> Tools[FittedPredictor]:
         encoder = find(about["lineage"]["encoder_hash"])
         write_artifact(predictor, folder, encoder=encoder, about=about)
 
-    return Tools(fit=fit_predictor, write=write, load=load_artifact, require_encoder=find)
+    def certify(
+        predictor: FittedPredictor, test: Rounds, logged: LoggedDecisions | None
+    ) -> tuple[Certified, ...]:
+        return certify_contracts(predictor, test, logged, params=params)
+
+    return Tools(
+        fit=fit_predictor, certify=certify, write=write, load=load_artifact, require_encoder=find
+    )
 
 
 class EncoderFinder:
@@ -79,15 +91,20 @@ def write_artifact(
     about: Mapping[str, Any],
     policy: CheapestAdequate | None = None,
 ) -> None:
-    """Fill an empty folder with a complete artifact; `about` holds `metrics`, `lineage`, `note`."""
+    """Fill an empty folder with a complete artifact.
+
+    `about` holds `metrics`, `lineage`, `note`, and `contracts`, what was certified.
+    """
     metrics, lineage = about.get("metrics", {}), about.get("lineage", {})
     served = policy or CheapestAdequate()
     save_predictor(predictor.joint, folder)
+    save_tenants(predictor.tenants, folder)
     encoder.save(folder)
     golden = golden_of(
         predictor.joint, encoder, contexts=golden_contexts(), cards=golden_cards(predictor.models)
     )
     write_golden(golden, folder)
+    write_contracts(about.get("contracts", ()), folder)
     (folder / CATALOG).write_bytes((files("router_data") / CATALOG).read_bytes())
     (folder / MODEL_CARD).write_text(model_card(predictor.models, about), encoding="utf-8")
     write_manifest(
@@ -110,7 +127,7 @@ def load_artifact(folder: Path) -> FittedPredictor:
             f"{features.SCHEMA.hash}; train again"
         )
     joint = load_predictor(folder)
-    return FittedPredictor(joint.space.names, joint)
+    return FittedPredictor(joint.space.names, joint, load_tenants(folder))
 
 
 def check(folder: Path) -> None:

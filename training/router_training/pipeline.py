@@ -9,7 +9,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from router_data.dataset import load_rounds
+from router_data.logged import LoggedDecisions, load_logged
 from router_data.rounds import Rounds
+from router_model.contract import Certified
 from router_model.errors import DatasetError
 from router_training.crossval import Predictor
 from router_training.evaluate import evaluate_rounds
@@ -24,21 +26,31 @@ from router_training.report import Report, headline_metrics, write_json
 from router_training.revision import code_revision
 from router_training.splits import TimeSplit, time_split
 
-STEPS = ("dataset", "split", "train and calibrate", "evaluate", "artifact", "register")
+STEPS = (
+    "dataset",
+    "split",
+    "train and calibrate",
+    "evaluate",
+    "certify",
+    "artifact",
+    "register",
+)
 
 OnStep = Callable[[str], None]
 P = TypeVar("P", bound=Predictor)
 
 
 class Tools(Struct, Generic[P], frozen=True, kw_only=True):
-    """What a run is done with: fitting, and writing and reading an artifact folder.
+    """What a run is done with: fitting, certifying, and writing and reading an artifact folder.
 
-    `write` takes the predictor, an empty folder, and a mapping of metrics and lineage.
+    `certify` takes the predictor, the test part, and the live decisions with their propensities.
+    `write` takes the predictor, an empty folder, and a mapping of metrics, lineage, contracts.
     `require_encoder` raises when the text encoder with a hash is not at hand: it has to go into
     the artifact, because new requests must be embedded as the log was.
     """
 
     fit: Callable[..., P]
+    certify: Callable[[P, Rounds, LoggedDecisions | None], tuple[Certified, ...]]
     write: Callable[[P, Path, Mapping[str, Any]], None]
     load: Callable[[Path], P]
     require_encoder: Callable[[str], object]
@@ -88,11 +100,14 @@ def run(
     against = reasons_against(
         metrics, champion_metrics(test, registry, tools=tools, params=params, work=work)
     )
+    on_step("certify")
+    contracts = tools.certify(predictor, test, live_decisions(state, rounds, params))
     on_step("artifact")
     tags = lineage(rounds, split, against)
     artifact = work / "artifact"
     artifact.mkdir()
-    tools.write(predictor, artifact, {"metrics": metrics, "lineage": tags, "note": note})
+    about = {"metrics": metrics, "lineage": tags, "contracts": contracts, "note": note}
+    tools.write(predictor, artifact, about)
     files = write_reports(reports, work / "report")
     on_step("register")
     version = registry.register(
@@ -123,6 +138,17 @@ def check_size(rounds: Rounds, params: TrainingParams) -> None:
             f"log: outcomes of {models or 'no model'} only, expected at least 2 models; a router "
             "can't learn to choose from one"
         )
+
+
+def live_decisions(state: Path, rounds: Rounds, params: TrainingParams) -> LoggedDecisions | None:
+    """Decisions whose model was drawn with a known propensity; None when there is none.
+
+    Contracts are certified on those in the test part, which fitted and calibrated nothing.
+    """
+    try:
+        return load_logged(state, rule=params.adequacy, encoder=rounds.encoder)
+    except DatasetError:
+        return None
 
 
 def split_by_time(rounds: Rounds, params: TrainingParams) -> TimeSplit:
@@ -166,7 +192,10 @@ def metrics_on(
 
     With one report its headline also stands without a prefix, which is what the gate compares.
     """
-    p = np.asarray(predictor.predict(test.features, test.embedding, list(test.models)).p_adequate)
+    predicted = predictor.predict(
+        test.features, test.embedding, list(test.models), tenant=test.tenant
+    )
+    p = np.asarray(predicted.p_adequate)
     found = calibration_of(test, p, resampling=Resampling(n_resamples=1, seed=params.seed))
     metrics: dict[str, float] = {}
     for dataset, report in reports.items():
