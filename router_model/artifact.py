@@ -7,6 +7,7 @@
     embedding.safetensors   static table of the text encoder
     tokenizer.json          its tokenizer
     catalog.toml            the models it was made for
+    tenants.json            how each tenant departs from everybody; absent where none does
     golden.json             a few predictions, compared when it is loaded
     MODEL_CARD.md           what it was trained on and how good it is
 

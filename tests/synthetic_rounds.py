@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from router_data.rounds import Rounds
+from router_data.rounds import Rounds, Texts
 from router_model.embedding import N_MATCH
 from router_training.params import TrainingParams
 
@@ -111,6 +111,8 @@ class BinnedMeans:
         features: NDArray[np.float32],
         embedding: NDArray[np.float32],
         models: Sequence[str],
+        *,
+        tenant: Sequence[str] | Texts | None = None,
     ) -> Prediction:
         columns = [self.models.index(m) for m in models]
         index = np.searchsorted(self.edges, features[:, 0])

@@ -19,7 +19,7 @@ from synthetic_rounds import (
     true_p,
 )
 
-from router_data.rounds import Rounds
+from router_data.rounds import Rounds, Texts
 from router_model.errors import DatasetError
 from router_training.crossval import cross_validate
 from router_training.evaluate import Options, evaluate_rounds, sampled
@@ -46,6 +46,8 @@ class Truth:
         features: NDArray[np.float32],
         embedding: NDArray[np.float32],
         models: Sequence[str],
+        *,
+        tenant: Sequence[str] | Texts | None = None,
     ) -> Prediction:
         difficulty = features[:, 0].astype(np.float64)
         p = np.stack([true_p(difficulty, SKILLS[m]) for m in models], axis=1)

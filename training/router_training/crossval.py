@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from router_data.rounds import Rounds
+from router_data.rounds import Rounds, Texts
 from router_training.curves import (
     GOALS,
     SWEEPS,
@@ -51,8 +51,10 @@ class Predictor(Protocol):
         features: NDArray[np.float32],
         embedding: NDArray[np.float32],
         models: Sequence[str],
+        *,
+        tenant: Sequence[str] | Texts | None = None,
     ) -> MatrixPrediction:
-        """Predictions for every pair of a context and a model."""
+        """Predictions for every pair of a context and a model; `tenant` is each context's."""
         ...
 
 
@@ -211,7 +213,10 @@ def _predict(
     A cost that the predictor does not know is the model's mean cost on the other contexts.
     """
     predicted = predictor.predict(
-        rounds.features[wanted], rounds.embedding[wanted], list(rounds.models)
+        rounds.features[wanted],
+        rounds.embedding[wanted],
+        list(rounds.models),
+        tenant=rounds.tenant[wanted],
     )
     rows = wanted[matrix.context]
     if not matrix.has_cost or matrix.cost_unit != "usd":
