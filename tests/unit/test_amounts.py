@@ -14,7 +14,7 @@ ROUNDS = synthetic_rounds(600)
 Z = (ROUNDS.features.astype(np.float64) - 0.5) * 3.4
 LOADINGS = np.column_stack([np.ones(3), [-1.0, 0.0, 1.0]])
 RNG = np.random.default_rng(0)
-fit_amounts = partial(fit_with, params=TrainingParams())
+fit_amounts = partial(fit_with, context=ROUNDS.context_index, params=TrainingParams())
 
 
 def told(log: LogHead) -> Floats:

@@ -144,6 +144,16 @@ def test_groups_that_share_a_session_stay_whole_together() -> None:
     assert all(len(set(folds[unit::10])) == 1 for unit in range(10))
 
 
+def test_a_request_that_was_logged_again_is_one_context_in_its_session() -> None:
+    known = synthetic_rounds(3, models=("cheap", "strong"))
+    known.features[:], known.embedding[:] = known.features[0], known.embedding[0]
+    again = replace(known, session=texts(["s", "s", "t"]), group=texts(["s", "s", "t"]))
+    table = table_of(again, PARAMS)
+    assert table.features.shape == (2, 2)
+    assert table.cells.context.tolist() == [0, 0, 0, 0, 1, 1]
+    assert table.group.tolist() == ["0", "1"]
+
+
 @pytest.mark.parametrize("n_groups", [1, 2, 3])
 def test_few_groups_still_cross_fit(n_groups: int) -> None:
     few = synthetic_rounds(60, n_groups=n_groups)

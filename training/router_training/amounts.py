@@ -5,7 +5,7 @@ import numpy as np
 from router_data.rounds import Rounds
 from router_model.heads import Floats
 from router_model.predictor import COST, LATENCY, OUTPUT_TOKENS, LogHead
-from router_training.bilinear import Cells, fit_head
+from router_training.bilinear import Cells, Ints, fit_head
 from router_training.params import TrainingParams
 from router_training.weights import training_weights
 
@@ -16,9 +16,11 @@ _LARGEST_RESIDUAL = 5.0
 
 
 def fit_amounts(
-    rounds: Rounds, z: Floats, loadings: Floats, *, params: TrainingParams
+    rounds: Rounds, z: Floats, loadings: Floats, *, context: Ints, params: TrainingParams
 ) -> dict[str, LogHead]:
     """A head for each target that was observed at least twice; rows weigh as in adequacy.
+
+    `z` (n, p) holds the contexts, `context` (n_rows,) says which is each row's.
 
     Where the time to the first tool call was not reported, the latency of the whole call
     stands for it: an upper bound.
@@ -31,22 +33,19 @@ def fit_amounts(
     for target, values in columns.items():
         usable = np.isfinite(values) & (values > 0)
         if usable.sum() >= 2:
+            logs = np.log(np.where(usable, values, 1.0))
             weight = training_weights(rounds, usable, params)
-            heads[target] = _fit(rounds, z, loadings, values, weight)
+            cells = Cells(context, rounds.model_index, logs, weight=weight)
+            heads[target] = _fit(z, loadings, cells.select(usable))
     return heads
 
 
-def _fit(rounds: Rounds, z: Floats, loadings: Floats, values: Floats, weight: Floats) -> LogHead:
-    usable = weight > 0
-    log_values = np.log(values[usable])
-    cells = Cells(
-        rounds.context_index[usable], rounds.model_index[usable], log_values, weight=weight[usable]
-    )
+def _fit(z: Floats, loadings: Floats, cells: Cells) -> LogHead:
     head = fit_head(
         z, loadings, cells, link="identity", ridge=_RIDGE, ridge_own=_RIDGE_OWN, max_iter=60
     )
     coef, intercept = head.coefficients(loadings, np.arange(len(loadings)))
-    residual = log_values - (z @ coef + intercept)[cells.context, cells.model]
+    residual = cells.y - (z @ coef + intercept)[cells.context, cells.model]
     # Duan's smearing estimate (1983) turns the median of a log-normal fit into a mean.
     clipped = np.clip(residual, -_LARGEST_RESIDUAL, _LARGEST_RESIDUAL)
     is_known = np.bincount(cells.model, minlength=len(loadings)) > 0

@@ -26,6 +26,7 @@ from router_training.params import TrainingParams
 from router_training.space import fit_space
 from router_training.tenant_offsets import fit_offsets, joined, tenant_rows
 from router_training.training_table import (
+    Distinct,
     Table,
     adequacy_targets,
     cross_folds,
@@ -105,7 +106,8 @@ def fit_predictor(
     joint, raw = cross_fitted(table, params=params, seed=seed)
     z = joint.scaler.transform(table.vectors)
     loadings = joint.space.loadings(rounds.models, table.descriptors)
-    joint.log_heads = fit_amounts(rounds, z, loadings, params=params)
+    context = Distinct.of(rounds).number[rounds.context_index]
+    joint.log_heads = fit_amounts(rounds, z, loadings, context=context, params=params)
     parts = [(rounds, raw)]
     if calibration_rounds is not None:
         later = observed_cells(calibration_rounds, params)

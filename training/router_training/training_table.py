@@ -46,19 +46,51 @@ class Table(Struct, frozen=True):
 
 def table_of(rounds: Rounds, params: TrainingParams) -> Table:
     """What the joint predictor is fitted on; what shares a session or a group stays whole."""
-    unit = linked_units(rounds.session.astype(str), rounds.group.astype(str))
+    contexts = Distinct.of(rounds)
     return Table(
-        rounds.features,
-        rounds.embedding,
-        unit.astype(str),
+        rounds.features[contexts.first],
+        rounds.embedding[contexts.first],
+        contexts.unit.astype(str),
         rounds.models,
         descriptor_table(rounds.models),
-        observed_cells(rounds, params),
+        observed_cells(rounds, params, contexts=contexts),
     )
 
 
-def observed_cells(rounds: Rounds, params: TrainingParams) -> Cells:
+class Distinct(Struct, frozen=True):
+    """The distinct contexts of rounds: equal vectors in one unit of sessions and groups are one.
+
+    `first` is where each was first, `unit` its unit, `number` (n_contexts,) which each context is.
+    """
+
+    first: Ints
+    unit: Ints
+    number: Ints
+
+    @classmethod
+    def of(cls, rounds: Rounds) -> "Distinct":
+        """Those of these rounds; a request that is logged again is not computed again."""
+        unit = linked_units(rounds.session.astype(str), rounds.group.astype(str))
+        numbers: dict[tuple[int, bytes, bytes], int] = {}
+        number = np.array(
+            [
+                numbers.setdefault((u, features.tobytes(), embedding.tobytes()), len(numbers))
+                for u, features, embedding in zip(
+                    unit.tolist(), rounds.features, rounds.embedding, strict=True
+                )
+            ],
+            dtype=np.int64,
+        )
+        first = np.unique(number, return_index=True)[1].astype(np.int64)
+        return cls(first, unit[first], number)
+
+
+def observed_cells(
+    rounds: Rounds, params: TrainingParams, *, contexts: Distinct | None = None
+) -> Cells:
     """The rows whose adequacy was observed; data sets and tenants are nuisance groups.
+
+    Contexts are those of the rounds, or the distinct ones when they are given.
 
     A tenant whose requests are harder, or who judges more harshly, alone or for one model, moves
     its own level and not what is said of everybody.
@@ -75,8 +107,9 @@ def observed_cells(rounds: Rounds, params: TrainingParams) -> Cells:
     if tenant.max() > 0:
         pair = np.unique(tenant * len(rounds.models) + rounds.model_index, return_inverse=True)[1]
         nuisance = nuisance.beside(tenant, ridge=LEVEL_SD**-2).beside(pair, ridge=MODEL_SD**-2)
+    number = np.arange(rounds.n_contexts) if contexts is None else contexts.number
     rows = Cells(
-        rounds.context_index,
+        number[rounds.context_index],
         rounds.model_index,
         target,
         weight=training_weights(rounds, is_observed, params),
