@@ -35,7 +35,8 @@ def test_no_rows_have_no_ratio() -> None:
     [
         (0.9, 0.001, 100, "ok"),
         (0.6, 0.001, 100, "alarm"),
-        (0.6, 0.5, 100, "warning"),
+        (0.6, 0.08, 100, "warning"),
+        (0.6, 0.5, 100, "ok"),
         (0.6, 0.001, 29, "too few"),
         (math.nan, 0.001, 100, "too few"),
     ],
@@ -49,7 +50,7 @@ def test_an_alarm_needs_size_certainty_and_numbers(
         family="outcome_rate",
         name="m",
         threshold=0.15,
-        level=0.05,
+        level=0.001,
     )
     assert found.reading == reading
 

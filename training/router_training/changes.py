@@ -11,6 +11,7 @@ from scipy.stats import t as student
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Reading = Literal["ok", "warning", "alarm", "too few"]
+_ALONE = 0.05
 
 
 class Ratio(Struct, frozen=True):
@@ -80,16 +81,17 @@ def change_between(
     """The difference window - reference; an alarm when surely not zero and at least `threshold`.
 
     The interval is Student's with one degree of freedom less than the smaller number of
-    sessions. A change of the threshold's size that may be chance is a warning.
+    sessions. A change of the threshold's size is a warning when it would be significant at 5%
+    were it the only comparison.
     """
     change = window.value - reference.value
     error = math.hypot(reference.standard_error, window.standard_error)
     freedom = max(1, min(reference.n_sessions, window.n_sessions) - 1)
-    half = float(student.isf(level / 2, freedom)) * error
+    half, alone = (float(student.isf(tail / 2, freedom)) * error for tail in (level, _ALONE))
     reading: Reading = "ok"
     if min(reference.n, window.n) < min_n or not math.isfinite(change):
         reading = "too few"
-    elif abs(change) >= threshold:
+    elif abs(change) >= threshold and abs(change) > min(half, alone):
         reading = "alarm" if abs(change) > half else "warning"
     return Change(
         family=family,

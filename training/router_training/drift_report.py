@@ -25,7 +25,7 @@ class Span(Struct, frozen=True, kw_only=True):
     until_ms: int
 
     def __str__(self) -> str:
-        return f"{_iso(self.since_ms)} to {_iso(self.until_ms)}"
+        return f"{iso(self.since_ms)} to {iso(self.until_ms)}"
 
 
 class DriftReport(Struct, frozen=True, kw_only=True):
@@ -194,5 +194,10 @@ def _prices(drift: Drift) -> str:
     return f"{table(['model', 'price now / logged', 'n', 'reading'], rows)}\n{text}"
 
 
-def _iso(ms: int) -> str:
+def iso(ms: int) -> str:
+    """A time in milliseconds as ISO text in UTC.
+
+    >>> iso(0)
+    '1970-01-01T00:00:00+00:00'
+    """
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds")

@@ -49,10 +49,10 @@ class Traffic:
         kept = self.select(mask)
         return replace(kept, quarantined_ms=self.quarantined_ms[bad])
 
-    def select(self, mask: NDArray[np.bool_]) -> "Traffic":
-        """The decisions where `mask` is true."""
+    def select(self, rows: NDArray[np.bool_] | Ints) -> "Traffic":
+        """The decisions of a mask, or of positions in their order."""
         names = [f.name for f in fields(self) if f.name not in ("feature_names", "quarantined_ms")]
-        return replace(self, **{name: getattr(self, name)[mask] for name in names})
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
 def observed(traffic: Traffic) -> NDArray[np.bool_]:
