@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from router_model.errors import DatasetError
 from router_training import ope
-from router_training.ope import ESTIMATORS, BanditSample, NoOverlapError, PropensityError
+from router_training.ope import ESTIMATORS, BanditSample, OverlapError, PropensityError
 
 # Weights 2, 0.5, 4: computed by hand below.
 SAMPLE = BanditSample(
@@ -124,7 +124,7 @@ def test_what_needs_a_reward_model_says_so(name: str) -> None:
 
 def test_a_policy_that_takes_no_logged_action_has_no_ratio() -> None:
     sample = rebuilt(target=np.zeros(3))
-    with pytest.raises(NoOverlapError, match="probability 0 for all 3 logged actions"):
+    with pytest.raises(OverlapError, match="probability 0 for all 3 logged actions"):
         ope.snips(sample)
     assert ope.ips(sample).value == 0.0
     assert ope.ips(sample).effective_sample_size == 0.0

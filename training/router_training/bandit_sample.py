@@ -29,6 +29,12 @@ class PropensityError(RouterError):
     code = "invalid_propensity"
 
 
+class OverlapError(RouterError):
+    """A log that says too little about a policy; names the figures and what would help."""
+
+    code = "insufficient_overlap"
+
+
 class BanditSample(Struct, frozen=True, kw_only=True):
     """A logged bandit sample; see the module's docstring for its columns.
 

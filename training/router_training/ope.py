@@ -30,8 +30,12 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from router_model.errors import RouterError
-from router_training.bandit_sample import BanditSample, PropensityError, effective_sample_size
+from router_training.bandit_sample import (
+    BanditSample,
+    OverlapError,
+    PropensityError,
+    effective_sample_size,
+)
 from router_training.intervals import Resampling
 from router_training.ope_intervals import (
     Estimate,
@@ -53,12 +57,13 @@ __all__ = [
     "BanditSample",
     "Estimate",
     "Estimator",
-    "NoOverlapError",
+    "OverlapError",
     "PropensityError",
     "clipped_ips",
     "dm",
     "dr",
     "dr_shrinkage",
+    "dr_terms",
     "effective_sample_size",
     "ips",
     "snips",
@@ -66,12 +71,6 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-
-
-class NoOverlapError(RouterError):
-    """The policy takes none of the logged actions, so that a ratio of weights does not exist."""
-
-    code = "insufficient_overlap"
 
 
 def ips(sample: BanditSample) -> Estimate:
@@ -105,7 +104,7 @@ def snips(sample: BanditSample, *, resampling: Resampling | None = None) -> Esti
 
     Consistent when the propensities are right. Never leaves the range of the rewards, and shifts
     with them; its bias falls like 1 / n. The intervals are linearised and bootstrap-t.
-    Raises NoOverlapError when every weight is 0.
+    Raises OverlapError when every weight is 0.
 
     >>> sample = BanditSample(reward=np.array([1.0, 0.0]), propensity=np.array([0.5, 0.25]),
     ...                       target=np.array([0.5, 0.75]))
@@ -114,7 +113,7 @@ def snips(sample: BanditSample, *, resampling: Resampling | None = None) -> Esti
     """
     weight = sample.weight
     if not weight.sum() > 0:
-        raise NoOverlapError(
+        raise OverlapError(
             f"target: got probability 0 for all {sample.n} logged actions, expected some above 0"
         )
     value = float(weight @ sample.observed_reward / weight.sum())
@@ -201,17 +200,28 @@ ESTIMATORS: Mapping[str, Estimator] = {
 }
 
 
+def dr_terms(sample: BanditSample) -> tuple[Floats, tuple[float, float]]:
+    """The terms v + w (r - q) of `dr`, for paired differences, and the bounds they lie within."""
+    return _corrected_terms(sample, sample.weight, sample.weight_bound)
+
+
 def _corrected(sample: BanditSample, choice: Choice, greatest: float) -> Estimate:
-    """mean(v + weight (r - q)), with weights of at most `greatest`."""
+    terms, bounds = _corrected_terms(sample, choice.weight, greatest)
+    return _mean(sample, terms, bounds=bounds, choice=choice)
+
+
+def _corrected_terms(
+    sample: BanditSample, weight: Floats, greatest: float
+) -> tuple[Floats, tuple[float, float]]:
+    """v + weight (r - q) and its bounds, with weights of at most `greatest`."""
     q, v = sample.model()
-    terms = v + choice.weight * (sample.observed_reward - q)
     (least_r, most_r), (least_v, most_v) = sample.reward_bounds, extent(v, sample.reward_bounds)
     least_q, most_q = extent(q, sample.reward_bounds)
     bounds = (
         least_v + greatest * min(0.0, least_r - most_q),
         most_v + greatest * max(0.0, most_r - least_q),
     )
-    return _mean(sample, terms, bounds=bounds, choice=choice)
+    return v + weight * (sample.observed_reward - q), bounds
 
 
 def _ips_bounds(sample: BanditSample, greatest: float) -> tuple[float, float]:
