@@ -28,6 +28,7 @@ Alias = Literal["champion", "challenger", "previous"]
 ALIASES: tuple[Alias, ...] = ("champion", "challenger", "previous")
 _MAX_PARAM = 500
 _MAX_TAG = 4000
+_BATCH = 1000
 
 
 class RegistryError(RouterError):
@@ -111,8 +112,7 @@ class Registry:
         for name, value in (tags or {}).items():
             self.client.set_model_version_tag(MODEL, version.number, name, value[:_MAX_TAG])
             self.client.set_tag(version.run_id, name, value[:_MAX_TAG])
-        for name, number in (metrics or {}).items():
-            self.client.log_metric(version.run_id, name, number)
+        self._log_metrics(version.run_id, metrics or {})
         for file in files:
             self.client.log_artifact(version.run_id, str(file), "report")
 
@@ -231,8 +231,7 @@ class Registry:
         try:
             for name, value in params.items():
                 client.log_param(run_id, name, str(value)[:_MAX_PARAM])
-            for name, number in metrics.items():
-                client.log_metric(run_id, name, number)
+            self._log_metrics(run_id, metrics)
             for name, folder in folders.items():
                 client.log_artifacts(run_id, str(folder), name)
             for file in files:
@@ -241,6 +240,14 @@ class Registry:
         finally:
             client.set_terminated(run_id, status)
         return run_id
+
+    def _log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(_now())
+        entries = [Metric(name, value, now, 0) for name, value in metrics.items()]
+        for start in range(0, len(entries), _BATCH):
+            self.client.log_batch(run_id, metrics=entries[start : start + _BATCH])
 
     def _version(self, found: Any) -> Version:
         run = self.client.get_run(str(found.run_id))
