@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+import typer
+from log_samples import decision, write_log
+from serving_process import requires_starter
+from typer.testing import CliRunner
+
+from router_data.simulate_cli import simulate_command
+from router_data.store import Store
+
+app = typer.Typer()
+app.command()(simulate_command)
+run = CliRunner().invoke
+
+
+@requires_starter
+def test_a_simulated_log_is_written_once_per_seed(tmp_path: Path) -> None:
+    arguments = ["--state", str(tmp_path / "demo"), "--sessions", "3", "--exploration", "0.1"]
+    first = run(app, arguments)
+    assert first.exit_code == 0, first.output
+    assert "simulated decisions in 3 sessions" in first.output
+    with Store(tmp_path / "demo") as store:
+        rows = store.query("select distinct tenant, exploration.share as share from decisions")
+    assert rows == [{"tenant": "simulated-1", "share": 0.1}]
+    again = run(app, arguments)
+    assert again.exit_code == 1
+    assert "simulated with seed 0, expected another seed" in again.output
+    assert run(app, [*arguments, "--seed", "1"]).exit_code == 0
+
+
+@requires_starter
+def test_a_folder_with_other_rows_is_refused_unless_forced(tmp_path: Path) -> None:
+    write_log(tmp_path / "log", [decision()])
+    arguments = ["--state", str(tmp_path), "--sessions", "1"]
+    refused = run(app, arguments)
+    assert refused.exit_code == 1
+    assert "holds 1 decisions that are not simulated" in refused.output
+    assert run(app, [*arguments, "--force"]).exit_code == 0
+
+
+def test_a_gateway_log_needs_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = run(app, ["--sessions", "2", "--gateway-log", "log.jsonl"])
+    assert written.exit_code == 0, written.output
+    n_lines = len((tmp_path / "log.jsonl").read_bytes().splitlines())
+    assert f"{n_lines} simulated calls written to log.jsonl" in written.output
+    assert not (tmp_path / "demo").exists()
