@@ -18,7 +18,7 @@ from scipy.special import bdtr, betaincinv, logsumexp
 
 from router_training.matrix import Floats
 
-BETS: Floats = 0.99 * 2.0 ** -np.arange(0.0, 9.0, 0.75)
+BETS: Floats = 0.99 * 2.0 ** -np.arange(0.0, 6.0, 0.75)
 """Lambdas as shares of the largest that can't lose everything and more."""
 
 
@@ -57,7 +57,7 @@ def betting_p(total: Floats) -> Floats:
 
     >>> logs = bet_logs(np.zeros(200), np.ones(200), alpha=0.05, largest=1.0)
     >>> float(betting_p(logs.sum(axis=0)).round(4))
-    0.0007
+    0.0005
     """
     capital = logsumexp(total, axis=-1) - np.log(total.shape[-1])
     return np.asarray(np.exp(-np.maximum(capital, 0.0)))

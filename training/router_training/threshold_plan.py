@@ -11,6 +11,7 @@ from router_training.matrix import Floats
 _N_STRICT, _N_EVEN = 25, 35
 _STARTS = (1 / 4, 1 / 2, 3 / 4)
 _FEWEST = 20
+_SINGLE = 0.9
 
 
 class ThresholdPlan(Struct, frozen=True, kw_only=True):
@@ -43,15 +44,16 @@ def plan_of(
     The thresholds are those that downgrade geometrically and evenly rising numbers. Testing starts
     at three of them, evenly (on a logarithmic scale) between the fewest downgraded that could
     certify anything, 20 x `largest_group` / `floor`, and all that can be. The starts do not
-    depend on alpha: therefore a stricter alpha never gives a laxer threshold.
+    depend on alpha: therefore a stricter alpha never gives a laxer threshold. Where nine in ten
+    requests would be left, only the first request of each group counts, which makes them
+    independent and the test exact.
     """
     entry = downgrades(p, cost).entry
     entry = np.sort(entry[np.isfinite(entry)])[::-1]
     if not len(entry):
         return ThresholdPlan(thresholds=np.ones(1), shares=np.ones(1))
-    sizes = np.ones(1, dtype=np.int64) if groups is None else np.bincount(group_index(groups)[0])
     q = np.ones(1) if propensity is None else np.asarray(propensity, dtype=np.float64)
-    largest_group, floor = int(sizes.max()), float(q[q > 0].min())
+    largest_group, floor = _largest_group(groups), float(q[q > 0].min())
     thresholds, n_downgraded = _thresholds(entry)
     fewest = min(_FEWEST * largest_group / floor, len(entry))
     shares = np.zeros(len(thresholds))
@@ -61,6 +63,13 @@ def plan_of(
     return ThresholdPlan(
         thresholds=thresholds, shares=shares, largest_group=largest_group, floor=floor
     )
+
+
+def _largest_group(groups: ArrayLike | None) -> int:
+    if groups is None:
+        return 1
+    sizes = np.bincount(group_index(groups)[0])
+    return 1 if len(sizes) >= _SINGLE * sizes.sum() else int(sizes.max())
 
 
 def _thresholds(entry: Floats) -> tuple[Floats, NDArray[np.int64]]:
