@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router_data.log import SEGMENTS, SegmentWriter
+from router_data.rows import encode_embedding, encode_features
 from router_data.store import write_parquet
+
+VALUES = np.arange(3, dtype=np.float32)
+# What makes a decision usable for training with `feature_schema="f1"`.
+KNOWN: dict[str, Any] = {
+    "features": encode_features(VALUES),
+    "feature_schema": "f1",
+    "embedding": encode_embedding(VALUES),
+    "encoder": "e1",
+}
 
 
 class HashEncoder:

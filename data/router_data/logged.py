@@ -23,12 +23,10 @@ Texts = NDArray[np.object_]
 _SEPARATOR = "\x1f"
 _OPTIONS = f"""
     , coalesce(client, '') as client, min_adequacy, coalesce(versions.artifact, '') as artifact,
-    array_to_string(list_transform(options(candidates), lambda x: x.model), '{_SEPARATOR}')
-        as option_models,
+    array_to_string(list_transform(options, lambda x: x.model), '{_SEPARATOR}') as option_models,
     {
     ", ".join(
-        f"list_transform(options(candidates), lambda x: coalesce(x.{name}, 'nan'::double)) "
-        f"as option_{name}"
+        f"list_transform(options, lambda x: coalesce(x.{name}, 'nan'::double)) as option_{name}"
         for name in ("probability", "p_adequate", "expected_cost", "tool_call_latency_ms")
     )
 }

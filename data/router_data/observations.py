@@ -48,10 +48,11 @@ _CONTEXTS = """
            coalesce(input_tokens, 0) as estimated_input_tokens,
            coalesce(feedback, 'bandit') as feedback, coalesce(model, '') as model, propensity
            {more}
-    from decisions_until(?)
+    from (select *{parsed} from decisions_until(?))
     where ? is null or tenant = ?
     order by tenant, decision_id
 """
+_PARSED = ", options(candidates) as options"
 _ROWS = f"""
     select tenant, decision_id, coalesce(attempt, 0) as attempt, model, outcome_ts_ms,
            adequate::int::double as verdict, reward, error is not null as is_error, cost_usd,
@@ -106,9 +107,11 @@ def observe(
 ) -> Observations:
     """What can be learned from of what was written before `until_ms`, of one tenant or all.
 
-    `more` names further columns of decisions, each expression after a comma.
+    `more` names further columns of decisions, each expression after a comma; `options` are the
+    parsed candidates.
     """
-    contexts = store.arrays(_CONTEXTS.format(more=more), (until_ms, tenant, tenant))
+    sql = _CONTEXTS.format(more=more, parsed=_PARSED if more else "")
+    contexts = store.arrays(sql, (until_ms, tenant, tenant))
     rows = store.arrays(_ROWS, (until_ms, tenant, tenant))
     quarantine = read_quarantine(store, tenant=tenant, until_ms=until_ms)
     newest_ms = _newest(contexts, rows) if until_ms is None else until_ms

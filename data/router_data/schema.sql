@@ -131,26 +131,36 @@ create macro options(candidates) as from_json(candidates, '[{"model": "VARCHAR",
 -- Live decisions that were logged more than once with different content: which one was acted on
 -- is unknown. The same content twice is harmless, and an import may be repeated.
 create macro conflicting_until(until_ms) as table
-    select tenant, decision_id
-    from (
-        select tenant, decision_id, hash(*columns(* exclude (ts_ms, segment, line))) as content
-        from all_decisions
-        where dataset is null and (until_ms is null or ts_ms is null or ts_ms < until_ms)
+    with repeated as (
+        select tenant, decision_id from all_decisions
+        where dataset is null and (until_ms is null or ts_ms < until_ms)
+        group by tenant, decision_id having count(*) > 1
+    ),
+    contents as (
+        select d.tenant, d.decision_id, hash(*columns(d.* exclude (ts_ms, segment, line))) as content
+        from all_decisions d
+        semi join repeated r on r.decision_id = d.decision_id
+            and r.tenant is not distinct from d.tenant
+        where d.dataset is null and (until_ms is null or d.ts_ms < until_ms)
     )
+    select tenant, decision_id from contents
     group by tenant, decision_id having count(distinct content) > 1;
 
 -- Rows that must not be learned from, each with the first reason that applies. Outcomes of a
 -- decision in it are left out with their decision and not listed again.
 create macro quarantine_until(until_ms) as table
     with read_decisions as (
-        select d.*, coalesce(d.feedback, 'bandit') as kind_of_feedback,
-               options(d.candidates) as options, c.decision_id is not null as is_conflicting
+        select d."schema", d.tenant, d.decision_id, d.ts_ms, d.model, d.propensity,
+               coalesce(d.feedback, 'bandit') as kind_of_feedback,
+               from_json(d.candidates, '[{"model": "VARCHAR", "probability": "DOUBLE"}]')
+                   as options,
+               c.decision_id is not null as is_conflicting
         from decisions_until(until_ms) d
         left join conflicting_until(until_ms) c
             on c.tenant is not distinct from d.tenant and c.decision_id = d.decision_id
     ),
-    weighed as (
-        select *, list_transform(options, lambda x: x.model) as models,
+    weighed as materialized (
+        select * exclude (options), list_transform(options, lambda x: x.model) as models,
                list_transform(options, lambda x: x.probability) as probabilities
         from read_decisions
     ),
@@ -168,7 +178,7 @@ create macro quarantine_until(until_ms) as table
             when propensity is null then 'decision: propensity missing'
             when not (propensity > 0 and propensity <= 1 + 1e-9)
                 then 'decision: propensity not in (0, 1]'
-            when coalesce(len(options), 0) = 0 or len(models) != len(list_distinct(models))
+            when coalesce(len(models), 0) = 0 or len(models) != len(list_distinct(models))
                 then 'decision: candidates unreadable'
             when len(list_filter(probabilities, lambda x: x >= 0)) != len(models)
                 or abs(list_sum(probabilities) - 1) > 1e-6

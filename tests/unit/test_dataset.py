@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from log_samples import HashEncoder, decision, outcome, write_log, write_tables
+from log_samples import (
+    KNOWN,
+    VALUES,
+    HashEncoder,
+    decision,
+    outcome,
+    write_log,
+    write_tables,
+)
 from paths import DATA, requires_data
 
 from router_data.compact import compact
@@ -14,18 +22,9 @@ from router_data.importer import import_tables
 from router_data.log import segment_paths
 from router_data.rewards import AdequacyRule
 from router_data.rounds import CONTEXT_COLUMNS, ROW_COLUMNS, Rounds
-from router_data.rows import encode_embedding, encode_features
 from router_data.simulator import simulate
 from router_model import features
 from router_model.errors import DatasetError
-
-VALUES = np.arange(3, dtype=np.float32)
-KNOWN = {
-    "features": encode_features(VALUES),
-    "feature_schema": "f1",
-    "embedding": encode_embedding(VALUES),
-    "encoder": "e1",
-}
 
 
 def load(log: Path, **options: object) -> Rounds:
