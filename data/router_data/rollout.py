@@ -7,6 +7,7 @@ import numpy as np
 from msgspec import structs
 
 from router_data.agent_outcomes import MIN_SHARE_ADEQUATE, AgentTraffic
+from router_data.rounds import Floats, Ints
 from router_data.session_costs import SessionCaches, call_usage, usage_cost
 from router_data.simulator import World
 from router_model.types import Outcome, Usage
@@ -97,6 +98,28 @@ class Rollout:
         if self._is_last_work is None or not self._is_last_work[index]:
             return None
         return is_adequate and n_adequate / n >= MIN_SHARE_ADEQUATE
+
+
+def rolled_out_costs(world: World, chosen: Ints) -> Floats:
+    """US dollars of each request when `chosen` models (columns) answer all of them in order.
+
+    What a policy truly costs: with agents a switch of model pays for a cold prefix, which
+    `World.cost_usd` leaves out.
+    """
+    if world.agents is None:
+        costs: Floats = world.cost_usd[np.arange(world.n_requests), chosen]
+        return costs
+    caches = SessionCaches(world.agents)
+    output = world.output_tokens.astype(np.int64).tolist()
+    return np.array(
+        [
+            usage_cost(
+                world.agents.cards[place],
+                caches.take(index, place, output_tokens=output[index][place]),
+            )
+            for index, place in enumerate(chosen.tolist())
+        ]
+    )
 
 
 def _agent_outcome(

@@ -45,6 +45,9 @@ def simulate_command(
     force: Annotated[
         bool, typer.Option("--force", help="Log beside rows that are not simulated.")
     ] = False,
+    progress: Annotated[
+        bool, typer.Option("--progress/--no-progress", help="Show progress bars.")
+    ] = True,
 ) -> None:
     """Log simulated agent sessions, decided by a router; tenants are named simulated-1 and so on.
 
@@ -62,7 +65,8 @@ def simulate_command(
         terms = NO_TERMS
         if exploration > 0.0:
             terms = Terms(exploration=Exploration(share=exploration, floor=floor))
-        report = log_traffic(world, state, router=router_for(world, artifact), terms=terms)
+        router = router_for(world, artifact)
+        report = log_traffic(world, state, router=router, terms=terms, progress=progress)
     except RouterError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

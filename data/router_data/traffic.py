@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
+from tqdm import trange
 
 from router_data.log import SEGMENTS, SegmentWriter
 from router_data.rollout import Report, Rollout
@@ -45,6 +46,7 @@ def log_traffic(
     caller: Caller | None = None,
     overrides: PolicyOverrides = NO_OVERRIDES,
     terms: Terms = NO_TERMS,
+    progress: bool = False,
 ) -> LogReport:
     """Decide the world's requests one after the other, and log what a service would have logged.
 
@@ -59,7 +61,8 @@ def log_traffic(
     n_refused = n_outcomes = 0
     batches: list[Row] = []
     with SegmentWriter(state / "log" / SEGMENTS, "simulated") as writer:
-        for index in range(world.n_requests):
+        steps = trange(world.n_requests, desc="simulate", unit="call", disable=not progress)
+        for index in steps:
             asking = caller or caller_of(world, index)
             try:
                 row = _decided(

@@ -8,14 +8,14 @@ from routers import card
 from router_data.agent_outcomes import AgentTraffic, session_success
 from router_data.agent_sessions import Calls
 from router_data.agents import simulate_agents
-from router_data.rollout import Rollout
+from router_data.rollout import Rollout, rolled_out_costs
 from router_data.session_costs import (
     SessionCaches,
     staying_cached_tokens,
     staying_costs,
     usage_cost,
 )
-from router_data.simulator import World
+from router_data.simulator import World, simulate
 from router_model.types import Capabilities, ModelCard, PriceCard, StepType
 
 
@@ -112,6 +112,20 @@ def test_a_rolled_out_fixed_model_costs_what_the_world_says() -> None:
         report = rollout.take(index, world.models[2], decision_id="d")
         assert report is not None
         assert report.outcome.cost_usd == pytest.approx(world.cost_usd[index, 2])
+
+
+def test_switching_costs_more_than_staying_does_on_average() -> None:
+    world = simulate_agents(40, seed=7)
+    n, n_models = world.n_requests, len(world.models)
+    for column in range(n_models):
+        costs = rolled_out_costs(world, np.full(n, column))
+        np.testing.assert_allclose(costs, world.cost_usd[:, column])
+    drawn = np.random.default_rng(0).integers(0, n_models, n)
+    assert rolled_out_costs(world, drawn).mean() > 1.5 * world.cost_usd[np.arange(n), drawn].mean()
+    plain = simulate(20, n_models=2)
+    np.testing.assert_array_equal(
+        rolled_out_costs(plain, np.zeros(20, dtype=np.int64)), plain.cost_usd[:, 0]
+    )
 
 
 def test_the_last_work_call_reports_whether_the_session_succeeded() -> None:
