@@ -7,7 +7,7 @@ import numpy as np
 
 from router_data.log import SEGMENTS, SegmentWriter
 from router_data.logging_policy import LoggingPolicy
-from router_data.rollout import Rollout
+from router_data.playthrough import Playthrough
 from router_data.rows import ROW_SCHEMA, encode_embedding, encode_features
 from router_data.simulator import SCHEMA, World
 from router_data.traffic import LogReport, decision_prefix, report_rows
@@ -33,12 +33,12 @@ def log_with_policy(
     if policy.name == "full":
         raise DatasetError("policy: got full, expected one that draws")
     chosen, probabilities = world.draw(policy)
-    rollout, maker = Rollout(world), _RowMaker(world, policy, router)
+    play, maker = Playthrough(world), _RowMaker(world, policy, router)
     rows: list[Row] = []
     n_outcomes = 0
     for index, place in enumerate(chosen.tolist()):
-        row = maker.row(rollout, index, place, probabilities[index].tolist())
-        report = rollout.take(index, world.models[place], decision_id=row["decision_id"])
+        row = maker.row(play, index, place, probabilities[index].tolist())
+        report = play.take(index, world.models[place], decision_id=row["decision_id"])
         reported = report_rows([report], tenant=row["tenant"])
         n_outcomes += len(reported)
         rows += [row, *reported]
@@ -78,7 +78,7 @@ class _RowMaker:
             task: world.latency_ms[on_task[task]].mean(axis=0).tolist() for task in tasks
         }
 
-    def row(self, rollout: Rollout, index: int, place: int, probabilities: list[float]) -> Row:
+    def row(self, play: Playthrough, index: int, place: int, probabilities: list[float]) -> Row:
         """The decision on request `index`, which drew the model in `place`."""
         world = self.world
         return {
@@ -93,20 +93,20 @@ class _RowMaker:
             "model": world.models[place],
             "propensity": probabilities[place],
             "input_tokens": int(world.input_tokens[index]),
-            "candidates": self._candidates(rollout, index, probabilities),
+            "candidates": self._candidates(play, index, probabilities),
             **self._context(index),
         }
 
     def _candidates(
-        self, rollout: Rollout, index: int, probabilities: list[float]
+        self, play: Playthrough, index: int, probabilities: list[float]
     ) -> list[dict[str, Any]]:
         task = self.world.task[index]
-        warm = rollout.warm_tokens(index)
+        warm = play.warm_tokens(index)
         return [
             {
                 "model": model,
                 "p_adequate": self.p[task][place],
-                "expected_cost": rollout.expected_cost(
+                "expected_cost": play.expected_cost(
                     index, model, output_tokens=self.output[task][place]
                 ),
                 "input_tokens": int(self.world.input_tokens[index]),

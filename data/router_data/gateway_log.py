@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from router_data.rollout import Report, Rollout
+from router_data.playthrough import Playthrough, Report
 from router_data.simulator import World
 from router_model.errors import DatasetError
 
@@ -38,10 +38,10 @@ def write_gateway_log(
 
 
 def _lines(world: World, *, fixed: str, side: str) -> Iterator[Mapping[str, Any]]:
-    rollout = Rollout(world)
+    play = Playthrough(world)
     for index in range(world.n_requests):
         model = side if world.task[index] == SIDE_TASK else fixed
-        report = rollout.take(index, model, decision_id=str(index))
+        report = play.take(index, model, decision_id=str(index))
         yield _line(world, index, model) | _observed(report)
 
 

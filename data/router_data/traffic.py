@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import trange
 
 from router_data.log import SEGMENTS, SegmentWriter
-from router_data.rollout import Report, Rollout
+from router_data.playthrough import Playthrough, Report
 from router_data.rows import decision_row, outcome_row
 from router_data.simulator import World
 from router_model import formats
@@ -57,7 +57,7 @@ def log_traffic(
     model has warm, and the true length of the prefix, which its features see scaled down. The
     rows count as the tenant's own, in its spending too: keep them out of a real state folder.
     """
-    rollout = Rollout(world)
+    play = Playthrough(world)
     n_refused = n_outcomes = 0
     batches: list[Row] = []
     with SegmentWriter(state / "log" / SEGMENTS, "simulated") as writer:
@@ -66,12 +66,12 @@ def log_traffic(
             asking = caller or caller_of(world, index)
             try:
                 row = _decided(
-                    rollout, index, router=router, caller=asking, overrides=overrides, terms=terms
+                    play, index, router=router, caller=asking, overrides=overrides, terms=terms
                 )
             except NoAdmissibleModelError:
                 n_refused += 1
                 continue
-            reported = _observed(rollout, index, row)
+            reported = _observed(play, index, row)
             n_outcomes += len(reported)
             batches += [row, *reported]
             if len(batches) >= _BATCH:
@@ -122,7 +122,7 @@ def report_rows(reports: Iterable[Report | None], *, tenant: str) -> list[Row]:
 
 
 def _decided(
-    rollout: Rollout,
+    play: Playthrough,
     index: int,
     *,
     router: Router,
@@ -131,7 +131,7 @@ def _decided(
     terms: Terms,
 ) -> Row:
     """The log row of the router's decision on one request."""
-    world = rollout.world
+    world = play.world
     request = formats.parse(world.chat_body(index), wire_format=WireFormat.OPENAI_CHAT)
     context = router.context(request)
     embedding = router.embed(context)
@@ -142,7 +142,7 @@ def _decided(
         caller=caller,
         overrides=overrides,
         decision_id=f"{decision_prefix(world)}-{index}",
-        cached_tokens=rollout.warm_tokens(index),
+        cached_tokens=play.warm_tokens(index),
         context=context,
         embedding=embedding,
         terms=terms,
@@ -165,9 +165,9 @@ def _decided(
     )
 
 
-def _observed(rollout: Rollout, index: int, decision: Row) -> list[Row]:
+def _observed(play: Playthrough, index: int, decision: Row) -> list[Row]:
     """The outcome row of the chosen model, none where the world does not know it."""
-    if decision["model"] not in rollout.column:
+    if decision["model"] not in play.column:
         return []
-    report = rollout.take(index, decision["model"], decision_id=decision["decision_id"])
+    report = play.take(index, decision["model"], decision_id=decision["decision_id"])
     return report_rows([report], tenant=decision["tenant"])

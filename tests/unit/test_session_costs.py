@@ -8,7 +8,7 @@ from routers import card
 from router_data.agent_outcomes import AgentTraffic, session_success
 from router_data.agent_sessions import Calls
 from router_data.agents import simulate_agents
-from router_data.rollout import Rollout, rolled_out_costs
+from router_data.playthrough import Playthrough, played_costs
 from router_data.session_costs import (
     SessionCaches,
     staying_cached_tokens,
@@ -105,11 +105,11 @@ def test_a_prefix_below_the_least_length_is_not_kept(traffic: AgentTraffic) -> N
     assert caches.take(1, 0, output_tokens=1).cached_tokens == 0
 
 
-def test_a_rolled_out_fixed_model_costs_what_the_world_says() -> None:
+def test_a_played_fixed_model_costs_what_the_world_says() -> None:
     world = simulate_agents(25, seed=7, is_complete=True)
-    rollout = Rollout(world)
+    play = Playthrough(world)
     for index in range(world.n_requests):
-        report = rollout.take(index, world.models[2], decision_id="d")
+        report = play.take(index, world.models[2], decision_id="d")
         assert report is not None
         assert report.outcome.cost_usd == pytest.approx(world.cost_usd[index, 2])
 
@@ -118,13 +118,13 @@ def test_switching_costs_more_than_staying_does_on_average() -> None:
     world = simulate_agents(40, seed=7)
     n, n_models = world.n_requests, len(world.models)
     for column in range(n_models):
-        costs = rolled_out_costs(world, np.full(n, column))
+        costs = played_costs(world, np.full(n, column))
         np.testing.assert_allclose(costs, world.cost_usd[:, column])
     drawn = np.random.default_rng(0).integers(0, n_models, n)
-    assert rolled_out_costs(world, drawn).mean() > 1.5 * world.cost_usd[np.arange(n), drawn].mean()
+    assert played_costs(world, drawn).mean() > 1.5 * world.cost_usd[np.arange(n), drawn].mean()
     plain = simulate(20, n_models=2)
     np.testing.assert_array_equal(
-        rolled_out_costs(plain, np.zeros(20, dtype=np.int64)), plain.cost_usd[:, 0]
+        played_costs(plain, np.zeros(20, dtype=np.int64)), plain.cost_usd[:, 0]
     )
 
 
@@ -134,9 +134,9 @@ def test_the_last_work_call_reports_whether_the_session_succeeded() -> None:
     chosen = np.random.default_rng(0).integers(0, len(world.models), world.n_requests)
     expected = session_success(world.agents, world.adequate, chosen)
     assert 0.0 < expected.mean() < 1.0
-    rollout, told = Rollout(world), {}
+    play, told = Playthrough(world), {}
     for index, place in enumerate(chosen.tolist()):
-        report = rollout.take(index, world.models[place], decision_id="d")
+        report = play.take(index, world.models[place], decision_id="d")
         assert report is not None
         if "session_succeeded" in report.outcome.signals:
             told[int(world.agents.calls.session[index])] = report.outcome.signals

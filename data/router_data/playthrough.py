@@ -22,7 +22,7 @@ class Report(NamedTuple):
     at_ms: int
 
 
-class Rollout:
+class Playthrough:
     """The state of a world's sessions while models are chosen: caches, and work done so far.
 
     Take each session's requests in order; sessions may be mixed.
@@ -100,7 +100,7 @@ class Rollout:
         return is_adequate and n_adequate / n >= MIN_SHARE_ADEQUATE
 
 
-def rolled_out_costs(world: World, chosen: Ints) -> Floats:
+def played_costs(world: World, chosen: Ints) -> Floats:
     """US dollars of each request when `chosen` models (columns) answer all of them in order.
 
     What a policy truly costs: with agents a switch of model pays for a cold prefix, which
