@@ -34,8 +34,8 @@ Floats = NDArray[np.float64]
 
 HEADLINE = "dr"
 REASON = (
-    "DR: unbiased because the log's propensities are known, and a cross-fitted reward model takes "
-    "out variance; it need not be right"
+    "unbiased because the log's propensities are known, and a cross-fitted reward model takes out "
+    "variance; it need not be right"
 )
 ROUTER_COST_USD = 1e-7
 """US dollars a decision: 2.6 ms of one core for a 40 KB body (README), as much again for its row

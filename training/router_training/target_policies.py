@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
 from router_data.logged import LoggedDecisions
+from router_model.artifact import verify
 from router_model.errors import RouterError
 from router_model.policy import CheapestAdequate
 from router_model.types import Candidate
@@ -118,9 +120,13 @@ class ArtifactPolicy(Struct, frozen=True):
         """How reports call it."""
         return f"artifact {self.folder.name}"
 
+    @property
+    def settings(self) -> CheapestAdequate:
+        """The policy that the artifact is served with."""
+        return msgspec.convert(verify(self.folder).policy, CheapestAdequate)
+
     def distribution(self, logged: LoggedDecisions) -> Floats:
         """What the artifact would choose; PolicyError when it reads other features or texts."""
-        from router_model.artifact import verify
         from router_training.artifacts import load_artifact
 
         manifest = verify(self.folder)
@@ -131,8 +137,7 @@ class ArtifactPolicy(Struct, frozen=True):
         predicted = load_artifact(self.folder).predict(
             logged.features, logged.embedding, logged.models, tenant=logged.tenant
         )
-        policy = CheapestAdequate(**manifest.policy)  # type: ignore[arg-type]  # checked inside
-        return chosen_by(policy, logged, predicted.p_adequate)
+        return chosen_by(self.settings, logged, predicted.p_adequate)
 
 
 class PolicyTable(Struct, frozen=True):
@@ -213,8 +218,22 @@ def distribution_of(policy: TargetPolicy, logged: LoggedDecisions) -> Floats:
     return table
 
 
+def settings_of(policy: TargetPolicy) -> CheapestAdequate:
+    """The settings of a policy that has some, the defaults for any other."""
+    if isinstance(policy, RestrictedPolicy):
+        return settings_of(policy.policy)
+    if isinstance(policy, ArtifactPolicy):
+        return policy.settings
+    return policy.policy if isinstance(policy, CheapestAdequatePolicy) else CheapestAdequate()
+
+
 def chosen_by(policy: CheapestAdequate, logged: LoggedDecisions, p_adequate: Floats) -> Floats:
-    """What the served policy chooses with these probabilities and the logged costs."""
+    """What the served policy chooses with these probabilities and the logged costs.
+
+    Raises PolicyError for a log without any prediction, such as an imported one.
+    """
+    if not np.isfinite(p_adequate[logged.candidates]).any():
+        raise PolicyError("p_adequate: the log holds no prediction, expected some to choose by")
     table = np.zeros(logged.distribution.shape)
     cost = np.where(logged.candidates, logged.expected_cost, np.nan)
     dearest = np.nanmax(cost, axis=1, initial=0.0, keepdims=True)
