@@ -52,6 +52,7 @@ EXPORTS = {
     "decisions": "select * from decisions order by tenant, decision_id",
     "outcomes": "select * from outcomes order by tenant, decision_id, attempt",
     "rounds": "select * from rounds order by tenant, decision_id, attempt",
+    "quarantine": "select * from quarantine order by tenant, decision_id, attempt",
 }
 
 
@@ -148,7 +149,7 @@ def verify(state: State = DEFAULT_STATE) -> None:
 
 @app.command()
 def stats(state: State = DEFAULT_STATE) -> None:
-    """Print rows, tenants, models, adequacy rates, spend and files.
+    """Print rows, feedback, tenants, models, adequacy rates, spend, files and what is unusable.
 
     Example: router-data stats --state ./var
     """
@@ -160,11 +161,14 @@ def stats(state: State = DEFAULT_STATE) -> None:
 
 @app.command()
 def export(
-    what: Annotated[str, typer.Argument(help="decisions, outcomes or rounds.")],
+    what: Annotated[str, typer.Argument(help="decisions, outcomes, rounds or quarantine.")],
     out: Annotated[Path, typer.Argument(help="File to write, ending in .parquet or .csv.")],
     state: State = DEFAULT_STATE,
 ) -> None:
-    """Write decisions, outcomes or rounds (outcomes joined to decisions) to a file.
+    """Write decisions, outcomes, rounds or the quarantine to a file.
+
+    Rounds are outcomes joined to decisions; the quarantine lists rows that are never learned
+    from, with the reason.
 
     Example: router-data export rounds rounds.parquet --state ./var
     """

@@ -5,9 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from router_data.log import segment_paths
+import numpy as np
+from numpy.typing import NDArray
+
+from router_data.log import segment_paths, verify
 from router_data.manifest import read_manifest
-from router_data.store import Store
+from router_data.quarantine import read_quarantine
+from router_data.rewards import DEFAULT_RULE, STEP_SIGNALS, AdequacyRule, judge
+from router_data.store import Columns, Store
 
 _TOTALS = """
     select (select count(*) from decisions) as n_decisions,
@@ -26,51 +31,127 @@ _TENANTS = """
            count(*) filter (where dataset is not null) as n_imported
     from decisions group by tenant order by tenant
 """
-# Adequacy as the default rule of `rewards` reads it.
-_MODELS = """
-    with judged as (
-        select model, cost_usd, coalesce(adequate, reward >= ?, case
-            when error is not null or tool_call_valid = false then false end) as is_adequate
-        from outcomes
-    )
-    select model, count(*) as n_outcomes, avg(is_adequate::int) as adequacy_rate,
-           count(is_adequate) as n_judged, sum(cost_usd) as cost_usd
-    from judged group by model order by n_outcomes desc, model
+_FEEDBACK = """
+    select coalesce(feedback, 'bandit') as feedback, count(*) as n_decisions,
+           count(*) filter (where propensity < 1) as n_explored
+    from decisions group by all order by 1
+"""
+_OUTCOMES = f"""
+    select coalesce(o.model, '') as model, o.cost_usd, o.adequate::int::double as verdict,
+           o.reward, o.error is not null as is_error,
+           o.tool_call_valid::int::double as tool_call_valid,
+           coalesce(d.feedback, 'bandit') as feedback, d.decision_id is not null as has_decision,
+           hash(o.tenant, o.decision_id) as decision,
+           {", ".join(f"signal(o.signals, '$.{name}') as {name}" for name in STEP_SIGNALS)}
+    from outcomes o
+    left join decisions d on o.tenant = d.tenant and o.decision_id = d.decision_id
+"""
+# Rows with a good checksum that can't be told apart from others.
+_NAMELESS = """
+    select (select count(*) from read_ndjson(getvariable('segments'), ignore_errors = true,
+                columns = {"row": 'struct(kind varchar)'})
+            where "row".kind in ('decision', 'outcome'))
+         - (select count(*) from segment_decisions(getvariable('segments')))
+         - (select count(*) from segment_outcomes(getvariable('segments'))) as n
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Rows, tenants and models of a log, and the files they lie in."""
+    """Rows, tenants and models of a log, what is unusable, and the files it lies in.
+
+    `feedback` has one row for each kind of feedback: decisions, how many have a judged outcome,
+    how many were drawn with a propensity below 1. `quarantine` counts rows that are never learned
+    from by reason, `damage` lines that can't be read.
+    """
 
     totals: Mapping[str, int]
     tenants: tuple[Mapping[str, Any], ...]
     models: tuple[Mapping[str, Any], ...]
+    feedback: tuple[Mapping[str, Any], ...]
+    quarantine: Mapping[str, int]
+    damage: Mapping[str, int]
     n_segments: int
     segment_bytes: int
     n_parquet_files: int
     parquet_bytes: int
 
 
-def summarize(path: Path, *, min_reward: float = 0.5) -> Summary:
-    """The summary of a state or log folder."""
+def summarize(path: Path, *, rule: AdequacyRule = DEFAULT_RULE) -> Summary:
+    """The summary of a state or log folder.
+
+    Outcomes are judged by `rule` one by one: the end of a session, which needs the others, is
+    left out.
+    """
     with Store(path) as store:
         totals = store.query(_TOTALS)[0]
         tenants = store.query(_TENANTS)
-        models = store.query(_MODELS, (min_reward,))
+        kinds = store.query(_FEEDBACK)
+        outcomes = store.arrays(_OUTCOMES)
+        (nameless,) = store.query(_NAMELESS)
+        quarantine = read_quarantine(store).counts
         manifest = read_manifest(store.log)
         folded = set(manifest.folded)
         segments = [path for path in segment_paths(store.log) if path.name not in folded]
         files = [store.log / file.path for file in manifest.files]
+        report = verify(store.log)
+    adequate = _judged(outcomes, rule)
     return Summary(
         totals=totals,
         tenants=tuple(tenants),
-        models=tuple(models),
+        models=tuple(_models(outcomes, adequate)),
+        feedback=tuple(kind | _observed(kind, outcomes, adequate) for kind in kinds),
+        quarantine=quarantine,
+        damage={
+            "torn last lines": report.n_torn,
+            "corrupt lines": sum(len(lines) for lines in report.corrupt.values()),
+            "rows without decision_id": nameless["n"],
+        },
         n_segments=len(segments),
         segment_bytes=sum(path.stat().st_size for path in segments),
         n_parquet_files=len(files),
         parquet_bytes=sum(path.stat().st_size for path in files if path.exists()),
     )
+
+
+def _judged(outcomes: Columns, rule: AdequacyRule) -> NDArray[np.float64]:
+    numbers = {name: outcomes[name].astype(np.float64) for name in ("verdict", "reward")}
+    return judge(
+        numbers["verdict"],
+        reward=numbers["reward"],
+        is_error=outcomes["is_error"].astype(bool),
+        tool_call_valid=outcomes["tool_call_valid"].astype(np.float64),
+        signals={name: outcomes[name].astype(np.float64) for name in STEP_SIGNALS},
+        rule=rule,
+    ).adequate
+
+
+def _models(outcomes: Columns, adequate: NDArray[np.float64]) -> list[Mapping[str, Any]]:
+    """One row for each model, those with most outcomes first."""
+    cost = outcomes["cost_usd"].astype(np.float64)
+    rows: list[dict[str, Any]] = []
+    for model in sorted(set(outcomes["model"].tolist())):
+        is_own = outcomes["model"] == model
+        judged = adequate[is_own & ~np.isnan(adequate)]
+        paid = cost[is_own & ~np.isnan(cost)]
+        rows.append(
+            {
+                "model": model,
+                "n_outcomes": int(is_own.sum()),
+                "adequacy_rate": float(judged.mean()) if len(judged) else None,
+                "n_judged": len(judged),
+                "cost_usd": float(paid.sum()) if len(paid) else None,
+            }
+        )
+    return sorted(rows, key=lambda row: -row["n_outcomes"])
+
+
+def _observed(
+    kind: Mapping[str, Any], outcomes: Columns, adequate: NDArray[np.float64]
+) -> dict[str, int]:
+    """How many decisions of a kind of feedback have a judged outcome."""
+    judged = (outcomes["feedback"] == kind["feedback"]) & outcomes["has_decision"].astype(bool)
+    return {"n_observed": len(np.unique(outcomes["decision"][judged & ~np.isnan(adequate)]))}
 
 
 def summary_lines(summary: Summary) -> list[str]:
@@ -82,6 +163,11 @@ def summary_lines(summary: Summary) -> list[str]:
         f"segments not compacted: {summary.n_segments} ({summary.segment_bytes / 1e6:.1f} MB), "
         f"parquet files: {summary.n_parquet_files} ({summary.parquet_bytes / 1e6:.1f} MB)"
     )
+    lines += [f"{reason}: {n}" for reason, n in summary.damage.items() if n]
+    lines.append(f"in quarantine: {sum(summary.quarantine.values())}")
+    lines += [f"  {n} x {reason}" for reason, n in summary.quarantine.items()]
+    lines += ["", f"{'feedback':<32} {'decisions':>10} {'observed':>9} {'explored':>9}"]
+    lines += [_feedback_line(row) for row in summary.feedback]
     lines += ["", f"{'tenant':<32} {'decisions':>10} {'sessions':>9} {'imported':>9}"]
     lines += [
         f"{row['tenant'] or '-':<32} {row['n_decisions']:>10} {row['n_sessions']:>9} "
@@ -91,6 +177,13 @@ def summary_lines(summary: Summary) -> list[str]:
     lines += ["", f"{'model':<44} {'outcomes':>9} {'judged':>8} {'adequate':>9} {'USD':>12}"]
     lines += [_model_line(row) for row in summary.models]
     return lines
+
+
+def _feedback_line(row: Mapping[str, Any]) -> str:
+    n = row["n_decisions"]
+    explored = f"{100 * row['n_explored'] / n:.1f}%" if row["feedback"] == "bandit" else "-"
+    observed = f"{100 * row['n_observed'] / n:.1f}%"
+    return f"{row['feedback']:<32} {n:>10} {observed:>9} {explored:>9}"
 
 
 def _model_line(row: Mapping[str, Any]) -> str:

@@ -190,3 +190,52 @@ def test_the_state_folder_may_come_from_the_environment(
 ) -> None:
     monkeypatch.setenv("ROUTER_STATE_DIR", str(state))
     assert "outcomes: 3" in run("stats")[1]
+
+
+def test_stats_say_what_was_observed_explored_and_left_out(tmp_path: Path) -> None:
+    certain = [{"model": "small", "probability": 1.0}]
+    rows = [
+        decision("d1"),
+        outcome("d1"),
+        decision("d2", propensity=1.0, candidates=certain),
+        outcome("d2", adequate=None, signals={"retried": True}),
+        decision("d3"),
+        outcome("d3", adequate=None),
+        decision("d4", propensity=None),
+        decision("d5", feedback="observational", propensity=None, candidates=[]),
+        outcome("d5"),
+        outcome("lost"),
+        outcome("d1", attempt=1, decision_id=None),
+    ]
+    write_log(tmp_path / "log", rows)
+    (path,) = segment_paths(tmp_path / "log")
+    path.write_bytes(path.read_bytes().replace(b'"lost"', b'"lust"') + b'{"n":"0000')
+    code, text = run("stats", "--state", tmp_path)
+    assert code == 0
+    for line in (
+        "torn last lines: 1",
+        "corrupt lines: 1",
+        "rows without decision_id: 1",
+        "in quarantine: 2",
+        "1 x decision: propensity missing",
+        "1 x outcome: no decision",
+    ):
+        assert line in text
+    table = [line.split() for line in text.splitlines()]
+    assert ["bandit", "4", "50.0%", "50.0%"] in table
+    assert ["observational", "1", "100.0%", "-"] in table
+    assert ["small", "5", "4", "75.0%", "1.2500"] in table
+
+
+def test_the_quarantine_is_listed_row_by_row(tmp_path: Path) -> None:
+    write_log(tmp_path / "log", [decision(propensity=0), outcome("lost", attempt=2)])
+    target = tmp_path / "q.parquet"
+    code, text = run("export", "quarantine", target, "--state", tmp_path)
+    assert (code, "2 rows written" in text) == (0, True)
+    assert list(parquet_types(target)) == ["tenant", "decision_id", "attempt", "kind", "reason"]
+    code, _ = run("export", "quarantine", tmp_path / "q.csv", "--state", tmp_path)
+    lines = (tmp_path / "q.csv").read_text().splitlines()
+    assert lines[1:] == [
+        'acme,d1,,decision,"decision: propensity not in (0, 1]"',
+        "acme,lost,2,outcome,outcome: no decision",
+    ]
