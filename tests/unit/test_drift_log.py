@@ -6,76 +6,23 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from live_log import CATALOG, DAY, PRICES, START, card, live_rows
 from log_samples import write_log
 from typer.testing import CliRunner, Result
 
 from router_data.bandit_log import log_with_policy
 from router_data.logging_policy import LoggingPolicy
-from router_data.rows import encode_embedding, encode_features
 from router_data.simulator import simulate
 from router_model.catalog import catalog_of
 from router_model.errors import DatasetError
 from router_model.features import SCHEMA
 from router_model.pricing import expected_cost
-from router_model.types import ModelCard, PriceCard, PriceTier
+from router_model.types import PriceCard, PriceTier
 from router_training.cli import app
 from router_training.drift_log import OLDER_SHARE, days_before, read_traffic, spans_of
 from router_training.drift_run import look_at_drift
 from router_training.registry import Registry, Version
 from router_training.repricing import repriced
-
-DAY = 86_400_000
-START = 1_750_000_000_000
-
-
-def card(name: str, price: PriceCard | None) -> ModelCard:
-    return ModelCard(
-        id=name, provider="p", snapshot=name, family=name, context_window=10**6,
-        max_output_tokens=10**4, price=price,
-    )  # fmt: skip
-
-
-PRICES = {"small": PriceCard(input=1.0, output=5.0), "large": PriceCard(input=10.0, output=50.0)}
-CATALOG = catalog_of([card(name, price) for name, price in PRICES.items()], as_of="2026-01-01")
-
-
-def rows(
-    n: int, *, seed: int = 0, start_ms: int = START, shift: float = 0.0
-) -> list[dict[str, Any]]:
-    """Live decisions between two models, an hour apart in sessions of four, calibrated."""
-    rng = np.random.default_rng(seed)
-    made: list[dict[str, Any]] = []
-    for i in range(n):
-        name = "small" if rng.random() < 0.6 else "large"
-        p = float(rng.uniform(0.3, 0.95))
-        features = np.zeros(SCHEMA.n, dtype=np.float32)
-        features[0] = rng.poisson(5) + shift
-        tokens = {"input_tokens": 1000, "cached_tokens": 0, "output_tokens": 100.0}
-        cost = {m: 1000 * PRICES[m].input / 1e6 + 100 * PRICES[m].output / 1e6 for m in PRICES}
-        made.append(
-            {
-                "schema": 2, "kind": "decision", "ts_ms": start_ms + i * 3_600_000 // 4,
-                "decision_id": f"d{seed}-{i}", "tenant": "acme", "session": f"s{seed}-{i // 4}",
-                "client": "cli", "model": name, "step_type": "main", "feedback": "bandit",
-                "propensity": 0.6 if name == "small" else 0.4,
-                "features": encode_features(features), "feature_schema": SCHEMA.hash,
-                "embedding": encode_embedding(np.zeros(4, dtype=np.float32)), "encoder": "e",
-                "versions": {"artifact": "a1", "catalog": CATALOG.version, "policy": "p1"},
-                "candidates": [
-                    {"model": m, "p_adequate": p, "expected_cost": cost[m], "probability": q,
-                     "tool_call_latency_ms": 900.0, **tokens}
-                    for m, q in (("large", 0.4), ("small", 0.6))
-                ],
-            }
-        )  # fmt: skip
-        made.append(
-            {
-                "schema": 2, "kind": "outcome", "ts_ms": start_ms + i * 3_600_000 // 4 + 5000,
-                "decision_id": f"d{seed}-{i}", "attempt": 0, "tenant": "acme", "model": name,
-                "adequate": bool(rng.random() < p), "cost_usd": cost[name] * rng.uniform(0.8, 1.2),
-            }
-        )  # fmt: skip
-    return made
 
 
 def state_with(folder: Path, made: list[dict[str, Any]]) -> Path:
@@ -86,7 +33,7 @@ def state_with(folder: Path, made: list[dict[str, Any]]) -> Path:
 def test_a_log_is_read_in_order_of_time_with_what_was_predicted_and_observed(
     tmp_path: Path,
 ) -> None:
-    made = rows(40)
+    made = live_rows(40)
     unusable = {**made[0], "decision_id": "bad", "propensity": None, "ts_ms": START + 7}
     traffic = read_traffic(state_with(tmp_path, [*made[::-1], unusable]), catalog=CATALOG)
     assert traffic.n == 40
@@ -122,7 +69,7 @@ def test_repricing_is_the_formula_of_one_call() -> None:
 
 
 def test_the_window_begins_where_the_champions_training_ended(tmp_path: Path) -> None:
-    traffic = read_traffic(state_with(tmp_path, rows(200)), catalog=CATALOG)
+    traffic = read_traffic(state_with(tmp_path, live_rows(200)), catalog=CATALOG)
     cut = int(traffic.ts_ms[120])
     reference, window = spans_of(traffic, trained_until_ms=cut, since_ms=None)
     assert (reference.until_ms, window.since_ms) == (cut, cut)
@@ -135,7 +82,7 @@ def test_the_window_begins_where_the_champions_training_ended(tmp_path: Path) ->
 
 
 def test_without_a_known_training_the_older_part_is_the_reference(tmp_path: Path) -> None:
-    traffic = read_traffic(state_with(tmp_path, rows(200)), catalog=CATALOG)
+    traffic = read_traffic(state_with(tmp_path, live_rows(200)), catalog=CATALOG)
     for trained_until_ms in (None, START - DAY):
         reference, _ = spans_of(traffic, trained_until_ms=trained_until_ms, since_ms=None)
         assert reference.until_ms == traffic.ts_ms[int(200 * OLDER_SHARE)]
@@ -143,7 +90,7 @@ def test_without_a_known_training_the_older_part_is_the_reference(tmp_path: Path
 
 
 def test_a_window_without_decisions_is_an_error_that_names_the_times(tmp_path: Path) -> None:
-    traffic = read_traffic(state_with(tmp_path, rows(40)), catalog=CATALOG)
+    traffic = read_traffic(state_with(tmp_path, live_rows(40)), catalog=CATALOG)
     with pytest.raises(DatasetError, match=r"live decisions from 2025-06-15T.* on \(window\)"):
         spans_of(traffic, trained_until_ms=int(traffic.ts_ms[-1]) + 1, since_ms=None)
 
@@ -182,7 +129,7 @@ def prices(tmp_path: Path) -> Path:
 def test_drift_exits_with_0_writes_its_files_and_shows_in_mlflow(
     tmp_path: Path, prices: Path
 ) -> None:
-    state = state_with(tmp_path / "state", rows(400))
+    state = state_with(tmp_path / "state", live_rows(400))
     result = call("drift", "--state", state, "--out", tmp_path / "d.json", "--catalog", prices)
     assert result.exit_code == 0, result.output
     assert "no alarm" in result.output
@@ -203,7 +150,7 @@ def test_drift_exits_with_0_writes_its_files_and_shows_in_mlflow(
 def test_drift_exits_with_1_on_a_shifted_feature_and_on_a_price_change(
     tmp_path: Path, prices: Path
 ) -> None:
-    made = rows(300) + rows(100, seed=1, start_ms=START + 4 * DAY, shift=6.0)
+    made = live_rows(300) + live_rows(100, seed=1, start_ms=START + 4 * DAY, shift=6.0)
     state = state_with(tmp_path / "state", made)
     text = prices.read_text().replace("input = 10.0", "input = 20.0")
     prices.write_text(text)
@@ -219,7 +166,7 @@ def test_drift_exits_with_1_on_a_shifted_feature_and_on_a_price_change(
 
 
 def test_the_champions_training_cut_is_read_from_its_tag(tmp_path: Path) -> None:
-    state = state_with(tmp_path, rows(200))
+    state = state_with(tmp_path, live_rows(200))
     champion = Version(
         number="7", run_id="r", metrics={}, tags={"trained_until_ms": str(START + DAY)}
     )
@@ -232,7 +179,7 @@ def test_wrong_usage_and_too_small_a_log_are_told_in_one_line(tmp_path: Path) ->
     assert call("drift", "--state", tmp_path, "--since", "yesterday").exit_code == 2
     assert call("drift", "--state", tmp_path, "--since", "2025-01-01", "--days", "1").exit_code == 2
     assert call("drift", "--state", tmp_path / "none").exit_code == 2
-    result = call("drift", "--state", state_with(tmp_path / "few", rows(12)))
+    result = call("drift", "--state", state_with(tmp_path / "few", live_rows(12)))
     assert result.exit_code == 1
     assert "expected at least 30" in result.output
     empty = call("drift", "--state", tmp_path)

@@ -14,6 +14,7 @@ from router_model.errors import DatasetError
 from router_training.changes import Floats, Ints
 from router_training.drift_report import Span, iso
 from router_training.drift_traffic import Traffic
+from router_training.log_columns import aligned, session_numbers
 from router_training.repricing import repriced
 
 OLDER_SHARE = 0.75
@@ -64,7 +65,7 @@ def read_traffic(
         quarantined = store.arrays(_QUARANTINED, (tenant, tenant))["ts_ms"]
     traffic = _traffic(
         logged,
-        _aligned(drawn, logged),
+        aligned(drawn, logged),
         catalog=catalog or current_catalog(state),
         quarantined_ms=quarantined.astype(np.int64),
         settled_before_ms=int(logged.ts_ms.max()) - int(1000 * rule.outcome_window_s),
@@ -127,7 +128,7 @@ def _traffic(
         else tuple(f"feature {index}" for index in range(n_features)),
         features=logged.features,
         ts_ms=logged.ts_ms,
-        session=_session_numbers(logged),
+        session=session_numbers(logged),
         tenant=logged.tenant,
         client=logged.client,
         model=model,
@@ -149,20 +150,5 @@ def _traffic(
     )
 
 
-def _aligned(drawn: Columns, logged: LoggedDecisions) -> Columns:
-    """The columns in the order of the decisions."""
-    keys = zip(drawn["tenant"].tolist(), drawn["decision_id"].tolist(), strict=True)
-    place = {key: index for index, key in enumerate(keys)}
-    wanted = zip(logged.tenant.tolist(), logged.decision_id.tolist(), strict=True)
-    order = np.array([place[key] for key in wanted], dtype=np.int64)
-    return {name: values[order] for name, values in drawn.items()}
-
-
 def _numbers(columns: Columns, name: str) -> Floats:
     return columns[name].astype(np.float64)
-
-
-def _session_numbers(logged: LoggedDecisions) -> Ints:
-    known: dict[tuple[str, str], int] = {}
-    pairs = zip(logged.tenant.tolist(), logged.session.tolist(), strict=True)
-    return np.array([known.setdefault(pair, len(known)) for pair in pairs], dtype=np.int64)

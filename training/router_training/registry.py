@@ -118,15 +118,11 @@ class Registry:
 
     def find(self, alias: Alias) -> Version | None:
         """The version an alias points to, None when nothing has it."""
-        from mlflow.exceptions import MlflowException
+        return self._found(lambda: self.client.get_model_version_by_alias(MODEL, alias))
 
-        try:
-            found = self.client.get_model_version_by_alias(MODEL, alias)
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise RegistryError(f"{self.tracking_uri}: {error}") from error
-        return self._version(found)
+    def numbered(self, number: str) -> Version | None:
+        """The version with this number, None when there is none."""
+        return self._found(lambda: self.client.get_model_version(MODEL, number))
 
     def find_tagged(self, name: str, value: str) -> Version | None:
         """The latest version with this tag, None when there is none."""
@@ -248,6 +244,16 @@ class Registry:
         entries = [Metric(name, value, now, 0) for name, value in metrics.items()]
         for start in range(0, len(entries), _BATCH):
             self.client.log_batch(run_id, metrics=entries[start : start + _BATCH])
+
+    def _found(self, ask: Callable[[], Any]) -> Version | None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._version(ask())
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise RegistryError(f"{self.tracking_uri}: {error}") from error
 
     def _version(self, found: Any) -> Version:
         run = self.client.get_run(str(found.run_id))
