@@ -205,7 +205,7 @@ def test_stats_say_what_was_observed_explored_and_left_out(tmp_path: Path) -> No
         decision("d5", feedback="observational", propensity=None, candidates=[]),
         outcome("d5"),
         outcome("lost"),
-        outcome("d1", attempt=1, decision_id=None),
+        outcome("d1", attempt=1) | {"decision_id": None},
     ]
     write_log(tmp_path / "log", rows)
     (path,) = segment_paths(tmp_path / "log")
