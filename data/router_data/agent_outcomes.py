@@ -6,7 +6,7 @@ with which probability an outcome and a verdict come back, and which reports are
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from router_model.types import ModelCard, StepType
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Reports = Literal["partial", "verdicts", "all"]
 
 _MAX_DELAY_MS = 3 * 86_400_000
 _TESTS = TOOLS.index("run_tests")
@@ -49,7 +50,9 @@ class AgentTraffic:
     its beginning. `signals`: NaN where a signal does not apply to a call; they tell of the true
     outcome. `p_outcome` is the probability that any outcome is reported, `p_verdict` that a
     reported one has an explicit verdict; both depend on what the context shows (`hint` and the
-    step), not on the outcome. `has_outcome` and `has_verdict` are the draws. Verdicts arrive
+    step), not on the outcome. But a signal is evidence only where it is true, so labels made from
+    signals are missing by outcome: a log with signals shows more failures than there are.
+    `has_outcome` and `has_verdict` are the draws. Verdicts arrive
     `delay_ms` after the answer. Where `is_falsified`, the reported verdict and signals are those
     of the opposite outcome.
     """
@@ -129,7 +132,7 @@ class Reporting(NamedTuple):
 
 
 def draw_reporting(
-    calls: Calls, hint: NDArray[np.int64], *, is_complete: bool, rng: np.random.Generator
+    calls: Calls, hint: NDArray[np.int64], *, reports: Reports, rng: np.random.Generator
 ) -> Reporting:
     """Which outcomes come back, when, and with which probability.
 
@@ -140,7 +143,7 @@ def draw_reporting(
     is_side = calls.is_side.astype(np.float64)
     is_main = np.array([step is StepType.MAIN for step in calls.step], dtype=np.float64)
     n = len(hint)
-    if is_complete:
+    if reports == "all":
         p_outcome, p_verdict = np.ones(n), np.ones(n)
     else:
         p_outcome = sigmoid(1.6 - 1.0 * is_side - 0.35 * hint)

@@ -7,7 +7,7 @@ from published figures (`router_data.abilities`). Trajectories are exogenous (se
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from router_data.abilities import DEFAULT_MODELS, WORK_LEVEL, Abilities, abilities_of, sigmoid
 from router_data.agent_outcomes import (
     AgentTraffic,
+    Reports,
     draw_reporting,
     draw_signals,
     draw_valid_tool_calls,
@@ -65,7 +66,7 @@ def simulate_agents(
     n_tenants: int = 1,
     seed: int = 0,
     poisoned: Mapping[str, float] | None = None,
-    is_complete: bool = False,
+    reports: Reports = "partial",
 ) -> World:
     """A world of agent sessions; the same for the same arguments.
 
@@ -76,9 +77,14 @@ def simulate_agents(
 
     Tenants are "simulated-1" and so on, each smaller than the one before; with several, each has
     offsets of its own by model. `poisoned` maps tenants to the share of their reports that are
-    falsified; with `is_complete` every outcome comes back with its verdict. `world.agents` holds
+    falsified. `reports` says what comes back: "partial" is some outcomes, some with a verdict,
+    all with signals; "verdicts" is the same without signals and validity of tool calls, so that
+    labels are missing at random; "all" is every outcome with its verdict. `world.agents` holds
     what only agent sessions have, missingness included.
     """
+    if reports not in get_args(Reports):
+        allowed = ", ".join(get_args(Reports))
+        raise DatasetError(f"reports: got {reports!r}, expected {allowed}")
     if n_sessions < 1 or n_tenants < 1:
         raise DatasetError(
             f"simulate_agents: got {n_sessions} sessions and {n_tenants} tenants, "
@@ -106,7 +112,7 @@ def simulate_agents(
         hint=hint,
         p_adequate=p_adequate,
         poisoned=poisoned or {},
-        is_complete=is_complete,
+        reports=reports,
         rng=rng,
     )
 
@@ -152,13 +158,15 @@ def _world(
     hint: Ints,
     p_adequate: Floats,
     poisoned: Mapping[str, float],
-    is_complete: bool,
+    reports: Reports,
     rng: np.random.Generator,
 ) -> World:
     """Outcomes, costs and times of calls whose P(adequate) is known."""
     adequate = (rng.random(p_adequate.shape) < p_adequate).astype(np.float64)
     output = _output_tokens(calls, n_models=len(abilities.cards), rng=rng)
     valid = draw_valid_tool_calls(adequate, calls=calls, abilities=abilities, rng=rng)
+    signals = draw_signals(adequate, valid=valid, calls=calls, rng=rng)
+    tells = reports != "verdicts"
     begin = IMPORT_START_MS + np.cumsum(rng.exponential(_SESSION_GAP_MS, len(starts)))
     elapsed = np.cumsum(calls.gap_ms)
     elapsed -= elapsed[starts][calls.session]
@@ -186,10 +194,10 @@ def _world(
             cards=abilities.cards,
             hint=hint,
             cached_tokens=cached,
-            tool_call_valid=valid,
-            signals=draw_signals(adequate, valid=valid, calls=calls, rng=rng),
+            tool_call_valid=valid if tells else np.full_like(valid, np.nan),
+            signals=signals if tells else {},
             is_falsified=_falsified(tenant, tenants.names, poisoned, rng),
-            **draw_reporting(calls, hint, is_complete=is_complete, rng=rng)._asdict(),
+            **draw_reporting(calls, hint, reports=reports, rng=rng)._asdict(),
         ),
     )
 

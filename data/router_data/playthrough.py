@@ -133,7 +133,7 @@ def _agent_outcome(
     verdict = world.reported(np.array([index]), np.array([place]))[0]
     signals = {name: values[index, place] for name, values in agents.signals.items()}
     told = {name: bool(value) for name, value in signals.items() if not np.isnan(value)}
-    if succeeded is not None:
+    if succeeded is not None and agents.signals:
         told["session_succeeded"] = succeeded
     if agents.is_falsified[index]:
         # What the gateway sees for itself, a broken schema, can't be falsified.

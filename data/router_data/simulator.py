@@ -10,7 +10,7 @@ a world of coding agents, whose log is partial and delayed.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -29,6 +29,7 @@ from router_model.errors import DatasetError
 TASKS = ("edit", "search", "explain", "tools")
 SCHEMA = "simulated"
 AGENT_SCHEMA = "simulated-agents"
+DrawUnit = Literal["request", "session"]
 _GAP_MS = 20_000
 
 
@@ -84,12 +85,22 @@ class World:
             result[rows] = policy.distribution(overall, on_task)
         return result
 
-    def draw(self, policy: LoggingPolicy) -> tuple[Ints, Floats]:
-        """The models (columns) that a logging policy draws, and its probabilities of all."""
+    def draw(self, policy: LoggingPolicy, *, unit: DrawUnit = "request") -> tuple[Ints, Floats]:
+        """The models (columns) that a logging policy draws, and its probabilities of all.
+
+        One chance decides each request, or all of a session: then a session switches only where
+        the probabilities change, and propensities hold for each request by itself.
+        """
         probabilities = self.distribution(policy)
         rng = np.random.default_rng((self.seed, policy.seed, 1))
         edges = probabilities.cumsum(axis=1)
-        drawn = (rng.random((self.n_requests, 1)) * edges[:, -1:] > edges).sum(axis=1)
+        chance = rng.random((self.n_requests, 1))
+        if unit == "session":
+            _, first, session = np.unique(
+                self.session.astype(str), return_index=True, return_inverse=True
+            )
+            chance = chance[first][session]
+        drawn = (chance * edges[:, -1:] > edges).sum(axis=1)
         return drawn.astype(np.int64), probabilities
 
     def rounds(self, policy: LoggingPolicy | None = None) -> Rounds:
@@ -218,17 +229,10 @@ class World:
         }
 
 
-_TOOLS = msgspec.json.encode(
-    [
-        {
-            "type": "function",
-            "function": {
-                "name": "lookup",
-                "parameters": {"type": "object", "properties": {"name": {"type": "string"}}},
-            },
-        }
-    ]
-).decode()
+_TOOLS = (
+    '[{"type":"function","function":{"name":"lookup","parameters":'
+    '{"type":"object","properties":{"name":{"type":"string"}}}}}]'
+)
 
 
 def simulate(n_requests: int, *, n_models: int = 5, seed: int = 0) -> World:

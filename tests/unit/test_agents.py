@@ -123,14 +123,18 @@ def test_missing_reports_show_as_missing_in_the_rounds(world: World) -> None:
     np.testing.assert_array_equal(~np.isnan(rounds.adequate), seen)
     np.testing.assert_array_equal(~np.isnan(rounds.cost_usd), world.agents.has_outcome)
     assert set(rounds.key) == set(world.key)
-    complete = simulate_agents(10, is_complete=True).rounds(LoggingPolicy("uniform"))
+    assert not all(np.isnan(values).all() for values in world.agents.signals.values())
+    bare = simulate_agents(10, reports="verdicts").agents
+    assert bare is not None
+    assert not bare.signals
+    assert np.isnan(bare.tool_call_valid).all()
+    assert not bare.has_verdict.all()
+    complete = simulate_agents(10, reports="all").rounds(LoggingPolicy("uniform"))
     assert not np.isnan(complete.adequate).any()
 
 
 def test_falsified_reports_are_the_opposite_and_come_from_the_named_tenant() -> None:
-    world = simulate_agents(
-        200, n_tenants=2, seed=2, poisoned={"simulated-2": 0.25}, is_complete=True
-    )
+    world = simulate_agents(200, n_tenants=2, seed=2, poisoned={"simulated-2": 0.25}, reports="all")
     assert world.agents is not None
     falsified = world.agents.is_falsified
     assert set(world.tenant[falsified]) == {"simulated-2"}
@@ -162,5 +166,7 @@ def test_what_can_t_be_simulated_is_refused() -> None:
         simulate_agents(1, models=("glm-5", "glm-5"))
     with pytest.raises(DatasetError, match=r"poisoned: got 'acme': 0.5"):
         simulate_agents(1, poisoned={"acme": 0.5})
+    with pytest.raises(DatasetError, match="reports: got 'none', expected partial, verdicts, all"):
+        simulate_agents(1, reports="none")  # type: ignore[arg-type] # the point of the test
     with pytest.raises(DatasetError, match="expected a share from 0 to 1"):
         simulate_agents(1, poisoned={"simulated-1": 1.5})

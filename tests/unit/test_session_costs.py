@@ -106,7 +106,7 @@ def test_a_prefix_below_the_least_length_is_not_kept(traffic: AgentTraffic) -> N
 
 
 def test_a_played_fixed_model_costs_what_the_world_says() -> None:
-    world = simulate_agents(25, seed=7, is_complete=True)
+    world = simulate_agents(25, seed=7, reports="all")
     play = Playthrough(world)
     for index in range(world.n_requests):
         report = play.take(index, world.models[2], decision_id="d")
@@ -129,7 +129,7 @@ def test_switching_costs_more_than_staying_does_on_average() -> None:
 
 
 def test_the_last_work_call_reports_whether_the_session_succeeded() -> None:
-    world: World = simulate_agents(60, seed=8, is_complete=True)
+    world: World = simulate_agents(60, seed=8, reports="all")
     assert world.agents is not None
     chosen = np.random.default_rng(0).integers(0, len(world.models), world.n_requests)
     expected = session_success(world.agents, world.adequate, chosen)

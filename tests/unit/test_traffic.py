@@ -101,7 +101,7 @@ def test_agents_are_logged_by_tenant_with_what_came_back_and_when(tmp_path: Path
 
 
 def test_the_router_is_told_what_agents_have_warm_and_pays_for_switching(tmp_path: Path) -> None:
-    agents = simulate_agents(12, seed=5, is_complete=True)
+    agents = simulate_agents(12, seed=5, reports="all")
     assert agents.agents is not None
     explored = Terms(exploration=Exploration(share=0.4, floor=0.1))
     log_traffic(agents, tmp_path, router=router(agents.agents.cards), terms=explored)
