@@ -21,6 +21,7 @@ from router_serving.errors import StartError
 from router_serving.reload import Loaded, load_current
 from router_serving.settings import Settings
 from router_serving.telemetry import MULTIPROCESS_VARIABLE, configure_logging
+from router_serving.tenants import load_tenants
 
 BACKLOG = 2048
 EPILOG = "Example: router-serve --port 8080 --state-dir ./var"
@@ -61,6 +62,7 @@ def serve(
     try:
         settings = settings_of(given)
         loaded = load_current(settings)
+        load_tenants(settings, loaded.router.catalog)
         listener = bound(settings)
     except RouterError as error:
         typer.echo(f"router-serve: {error}", err=True)

@@ -5,44 +5,27 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
 from msgspec import Struct, structs
-from numpy.typing import NDArray
 from ulid import ULID
 
-from router_data.rows import decision_row, request_hash
+from router_data.rows import request_hash
 from router_model import formats
-from router_model.features import Context
 from router_model.router import Router
 from router_model.session import session_id
-from router_model.types import Decision, PolicyOverrides, Request, WireFormat
+from router_model.terms import Terms
+from router_model.types import Outcome, WireFormat
+from router_serving.canary import CANARY, Side
+from router_serving.decided import Asked, Decided, row_of
 from router_serving.envelope import BYTE_ORDER_MARK, Call
+from router_serving.exploration_budget import ExplorationBudgets, utc_day
 from router_serving.recent import Given, RecentAnswers, RouteAnswer, answer_of
+from router_serving.rollout import Rollout
 from router_serving.sessions import SessionMemory
 from router_serving.settings import Settings
 from router_serving.telemetry import STAGES, Metrics
+from router_serving.tenants import Tenants, TenantSettings
 from router_serving.writer import LogWriter
-
-
-class Asked(Struct, frozen=True, kw_only=True):
-    """One call as far as it is known before the decision, with the router that will take it."""
-
-    call: Call
-    request: Request
-    context: Context
-    embedding: NDArray[np.float32]
-    session: str
-    wire_format: WireFormat
-    router: Router
-
-
-class Decided(Struct, frozen=True):
-    """What the log wants to know about one decision."""
-
-    asked: Asked
-    decision: Decision
 
 
 class Answered(Struct, frozen=True):
@@ -60,12 +43,23 @@ class Engine:
     """Holds the one reference that a reload replaces, and the memories of this process."""
 
     def __init__(
-        self, router: Router, *, settings: Settings, writer: LogWriter, metrics: Metrics
+        self,
+        router: Router,
+        *,
+        settings: Settings,
+        writer: LogWriter,
+        metrics: Metrics,
+        tenants: Tenants | None = None,
     ) -> None:
         self._router = router
         self._settings = settings
         self._writer = writer
         self._metrics = metrics
+        self._tenants = tenants or Tenants(
+            TenantSettings(Terms(min_adequacy=settings.min_adequacy))
+        )
+        self._rollout: Rollout | None = None
+        self._budgets = ExplorationBudgets(n_workers=settings.workers)
         self.recent = RecentAnswers(settings.recent_decisions)
         self.sessions = SessionMemory(settings.session_entries)
         metrics.serving(router.versions)
@@ -80,35 +74,54 @@ class Engine:
         self._router = router
         self._metrics.serving(router.versions)
 
+    def use_tenants(self, tenants: Tenants) -> None:
+        """Go by other settings of tenants from the next call on."""
+        self._tenants = tenants
+
+    def use_rollout(self, rollout: Rollout | None) -> None:
+        """Try another artifact from the next call on, or none."""
+        self._rollout = rollout
+
+    def router_of(self, artifact: str) -> Router:
+        """The router with this artifact version if it is at hand, else the one in use."""
+        rollout = self._rollout
+        is_tried = rollout is not None and rollout.version == artifact
+        return rollout.router if rollout is not None and is_tried else self._router
+
     def answer(self, call: Call, *, started_ns: int) -> Answered:
         """The decision for one call; `started_ns` is when the call began to arrive."""
         marks = [started_ns, time.perf_counter_ns()]
-        router = self._router
         wire_format = wire_format_of(call)
         request = formats.parse(call.body, wire_format=wire_format, path=call.path)
         content_hash = "" if call.caller.decision_id is None else request_hash(request)
         if (given := self._given_before(call, content_hash)) is not None:
             return Answered(given, {"total": time.perf_counter_ns() - started_ns}, None)
         session = session_id(request, call.headers, call.caller)
+        router, side, other = self._sides(call.caller.tenant, session)
         marks.append(time.perf_counter_ns())
         context = router.context(request)
         marks.append(time.perf_counter_ns())
         embedding = router.embed(context)
         marks.append(time.perf_counter_ns())
-        asked = Asked(
-            call=call,
-            request=request,
-            context=context,
-            embedding=embedding,
-            session=session,
-            wire_format=wire_format,
-            router=router,
+        decided = self._decide(
+            Asked(
+                call=call,
+                request=request,
+                context=context,
+                embedding=embedding,
+                session=session,
+                wire_format=wire_format,
+                router=router,
+                side=side,
+                other=other,
+            )
         )
-        decision = self._decide(asked)
         marks.append(time.perf_counter_ns())
-        answer = answer_of(decision)
-        self.recent.remember(call.caller.tenant, Given(answer, content_hash, call.overrides))
-        return Answered(answer, stages_of(marks), Decided(asked, decision))
+        answer = answer_of(decided.decision)
+        self.recent.remember(
+            call.caller.tenant, Given(answer, content_hash, call.overrides, session, side)
+        )
+        return Answered(answer, stages_of(marks), decided)
 
     def record(self, answered: Answered) -> None:
         """Count an answer that was sent and offer its row to the log.
@@ -125,8 +138,36 @@ class Engine:
             reason=decision.reason,
             excluded=decision.excluded,
             stages=answered.stages,
+            exploration=decision.exploration.off or "on",
+            expected_regret_usd=decision.expected_regret_usd,
+            side=decided.asked.side,
         )
-        self._writer.offer(self._row(decided))
+        is_text_logged = decided.asked.call.caller.tenant in self._settings.log_text_tenants
+        self._writer.offer(row_of(decided, is_text_logged=is_text_logged))
+
+    def observe(self, outcome: Outcome, *, tenant: str) -> tuple[Rollout, str] | None:
+        """Compare a session of the rollout; returns what it broke when it has to be stopped.
+
+        An outcome counts where its decision is remembered and was made by one of the two
+        artifacts that are compared now.
+        """
+        rollout, given = self._rollout, self.recent.given(tenant, outcome.decision_id)
+        if rollout is None or given is None or given.side is None or given.session is None:
+            return None
+        self._metrics.compared(given.side, outcome.adequate)
+        champion = self._router.versions.artifact
+        version = rollout.version if given.side == CANARY else champion
+        if rollout.file.mode != "canary" or given.answer.versions.artifact != version:
+            return None
+        reason = rollout.monitor.observe(
+            given.side,
+            champion=champion,
+            tenant=tenant,
+            session=given.session,
+            adequate=outcome.adequate,
+            is_error=outcome.error is not None,
+        )
+        return None if reason is None else (rollout, reason)
 
     def _given_before(self, call: Call, content_hash: str) -> RouteAnswer | None:
         own_id = call.caller.decision_id
@@ -136,23 +177,33 @@ class Engine:
             call.caller.tenant, own_id, request_hash=content_hash, overrides=call.overrides
         )
 
-    def _decide(self, asked: Asked) -> Decision:
+    def _sides(self, tenant: str, session: str) -> tuple[Router, Side | None, Router | None]:
+        """The router that decides, its side, and the other one if its decision is logged too."""
+        champion, rollout = self._router, self._rollout
+        if rollout is None or rollout.version == champion.versions.artifact:
+            return champion, None, None
+        side = rollout.side(tenant, session)
+        pair = (champion, rollout.router) if side != CANARY else (rollout.router, champion)
+        return pair[0], side, pair[1] if rollout.is_shadowed else None
+
+    def _decide(self, asked: Asked) -> Decided:
         caller, router = asked.call.caller, asked.router
-        now_s = time.monotonic()
+        now_s, day = time.monotonic(), utc_day()
+        terms = self._terms(caller.tenant, router, day=day)
+        cached_tokens = self.sessions.cached_tokens(
+            caller.tenant, asked.session, input_tokens=asked.context.input_tokens, now_s=now_s
+        )
         decision = router.decide(
             asked.request,
             caller=caller,
-            overrides=self._with_defaults(asked.call.overrides),
-            cached_tokens=self.sessions.cached_tokens(
-                caller.tenant,
-                asked.session,
-                input_tokens=asked.context.input_tokens,
-                now_s=now_s,
-            ),
+            overrides=asked.call.overrides,
+            cached_tokens=cached_tokens,
             decision_id=caller.decision_id or str(ULID()),
             context=asked.context,
             embedding=asked.embedding,
+            terms=terms,
         )
+        self._budgets.charge(caller.tenant, decision.expected_regret_usd, day=day)
         self.sessions.remember(
             decision,
             asked.request,
@@ -161,29 +212,19 @@ class Engine:
             session=asked.session,
             now_s=now_s,
         )
-        return decision
+        return Decided(asked, decision, terms, cached_tokens)
 
-    def _row(self, decided: Decided) -> Mapping[str, Any]:
-        asked = decided.asked
-        tenant = asked.call.caller.tenant
-        is_text_logged = tenant in self._settings.log_text_tenants
-        return decision_row(
-            decided.decision,
-            caller=asked.call.caller,
-            request=asked.request,
-            context=asked.context,
-            embedding=asked.embedding,
-            encoder=asked.router.manifest.encoder,
-            session=asked.session,
-            wire_format=asked.wire_format,
-            now_ms=time.time_ns() // 1_000_000,
-            text=asked.context.text if is_text_logged else None,
+    def _terms(self, tenant: str, router: Router, *, day: int) -> Terms:
+        """The tenant's terms, with what is left of its budget where it explores."""
+        settings = self._tenants.of(tenant)
+        terms, budget = settings.terms, settings.budget_microusd_per_day
+        exploration = terms.exploration or router.policy.exploring
+        if budget is None or exploration.share <= 0.0:
+            return terms
+        left_usd = self._budgets.left_usd(tenant, budget_microusd=budget, day=day)
+        return structs.replace(
+            terms, exploration=structs.replace(exploration, budget_left_usd=left_usd)
         )
-
-    def _with_defaults(self, overrides: PolicyOverrides) -> PolicyOverrides:
-        if overrides.min_adequacy is not None or self._settings.min_adequacy is None:
-            return overrides
-        return structs.replace(overrides, min_adequacy=self._settings.min_adequacy)
 
 
 def wire_format_of(call: Call) -> WireFormat:

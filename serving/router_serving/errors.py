@@ -9,6 +9,8 @@ RouterError
 ├── NoSuchPathError          nothing is served here
 ├── WrongMethodError         served, but not with this method
 ├── StartError               the service can't be started like this
+├── TenantsError             a file of tenants' settings that can't be used
+├── RolloutError             a rollout that can't be carried out
 └── ClientGoneError          the caller hung up before its body was complete
 """
 
@@ -37,6 +39,8 @@ STATUS: dict[str, int] = {
     "internal_error": 500,
     "invalid_artifact": 503,
     "invalid_catalog": 503,
+    "invalid_rollout": 503,
+    "invalid_tenants": 503,
     "log_error": 503,
     "not_ready": 503,
     "prediction_unavailable": 503,
@@ -60,6 +64,8 @@ TITLES: dict[str, str] = {
     "internal_error": "The service failed",
     "invalid_artifact": "The artifact can't be used",
     "invalid_catalog": "The catalog can't be used",
+    "invalid_rollout": "The rollout can't be carried out",
+    "invalid_tenants": "The tenants' settings can't be used",
     "log_error": "The log can't be written or read",
     "not_ready": "The service is not ready",
     "prediction_unavailable": "Nothing can be predicted for this request",
@@ -118,6 +124,18 @@ class StartError(RouterError):
     """The service can't be started like this; the message says what to change."""
 
     code = "not_ready"
+
+
+class TenantsError(RouterError):
+    """A file of tenants' settings that can't be used; names file, key and what is allowed."""
+
+    code = "invalid_tenants"
+
+
+class RolloutError(RouterError):
+    """A rollout that can't be carried out; names the file and what is wrong with it."""
+
+    code = "invalid_rollout"
 
 
 class ClientGoneError(RouterError):

@@ -49,7 +49,7 @@ SPEND = """
 _TENANTS = "select distinct tenant from decisions where decision_id = ?"
 _RECENT = """
     select decision_id, tenant, request_hash, model, snapshot, provider, fallbacks, excluded,
-           candidates, propensity, policy, reason, versions
+           candidates, propensity, policy, reason, versions, overrides, "session", rollout
     from decisions where dataset is null and ts_ms >= ? order by ts_ms desc limit ?
 """
 
@@ -64,15 +64,19 @@ class History:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log-reader")
 
     async def explanation(
-        self, decision_id: str, *, tenant: str | None, router: "Router"
+        self, decision_id: str, *, tenant: str | None, router_of: Callable[[str], "Router"]
     ) -> Mapping[str, Any]:
-        """The decision with its outcomes and reasons; DecisionNotFoundError if there is none."""
+        """The decision with its outcomes and reasons; DecisionNotFoundError if there is none.
+
+        `router_of` gives the router of an artifact version, or the nearest that is at hand.
+        """
         if tenant is None:
             tenant = await self._only_tenant(decision_id)
         row = await self._ask(lambda store: store.decision(decision_id, tenant=tenant))
         if row is None:
             raise DecisionNotFoundError(decision_id)
-        return router.explain(row)
+        artifact = (row.get("versions") or {}).get("artifact") or ""
+        return router_of(artifact).explain(row)
 
     async def spend(self, group_by: str) -> list[dict[str, Any]]:
         """Cost in US dollars by group, dearest first.

@@ -9,6 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from router_model.router import expected_of
 from router_model.types import Candidate, Decision, Expected, PolicyOverrides, Versions
+from router_serving.canary import Side
 from router_serving.errors import DecisionIdReusedError
 
 
@@ -30,11 +31,16 @@ class RouteAnswer(Struct, frozen=True, kw_only=True):
 
 
 class Given(Struct, frozen=True):
-    """An answer and what it was given to; `overrides` None means not known any more."""
+    """An answer and what it was given to; `overrides` None means not known any more.
+
+    `side` is that of a rollout, None where there was none.
+    """
 
     answer: RouteAnswer
     request_hash: str
     overrides: PolicyOverrides | None
+    session: str | None = None
+    side: Side | None = None
 
 
 def answer_of(decision: Decision) -> RouteAnswer:
@@ -111,11 +117,19 @@ class RecentAnswers:
                 continue
             try:
                 answer = answer_of_row(row)
+                overrides = msgspec.convert(row.get("overrides"), PolicyOverrides | None)
+                side = msgspec.convert(row.get("rollout"), Side | None)
             except (msgspec.ValidationError, KeyError):  # written by another version
                 continue
-            self._given[key] = Given(answer, row["request_hash"], None)
+            self._given[key] = Given(
+                answer, row["request_hash"], overrides, row.get("session"), side
+            )
             self._given.move_to_end(key, last=False)
             self._tenants.setdefault(row["decision_id"], row["tenant"])
+
+    def given(self, tenant: str, decision_id: str) -> Given | None:
+        """What was given to a tenant's decision_id, None when it is not remembered."""
+        return self._given.get((tenant, decision_id))
 
     def tenant_of(self, decision_id: str) -> str | None:
         """Whose decision it was, None when it is not remembered."""

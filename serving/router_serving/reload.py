@@ -5,7 +5,6 @@ hashes and then loaded once in a process of its own before this one touches it.
 """
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import Callable
 from importlib.resources import files
@@ -89,7 +88,7 @@ async def check_apart(folder: Path, *, overlay: Path | None) -> None:
 
 
 class ArtifactWatcher:
-    """Looks at the artifact folder in turn, or when told, and swaps what has changed.
+    """Looks at the artifact folder and swaps what has changed.
 
     What is broken is refused once, and looked at again only when a file of it changes. The router
     before is kept, so that a rollback to it loads nothing.
@@ -109,25 +108,8 @@ class ArtifactWatcher:
         self._swap = swap
         self._counted = counted
         self._seen = seen
-        self._asked = asyncio.Event()
         self._previous: Router | None = None
         self.last_error: str | None = None
-
-    def look_now(self) -> None:
-        """End the present wait (SIGHUP)."""
-        self._asked.set()
-
-    async def run(self) -> None:
-        """Watch until cancelled."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), self._settings.reload_poll_s)
-            self._asked.clear()
-            try:
-                await self.look()
-            except Exception:  # noqa: BLE001  # the watch outlives one look at a folder
-                self._counted("refused")
-                _log.exception("artifact.unwatched")
 
     async def look(self) -> None:
         """Swap to the artifact on disk if it has changed since the last look and is sound."""

@@ -46,16 +46,17 @@ async def post_outcomes(request: Request, parts: Parts, x_router_tenant: Tenant 
     outcomes = outcomes_in(body, max_outcomes=parts.settings.max_outcomes)
     recent, now_ms = parts.engine.recent, time.time_ns() // 1_000_000
     owners = [recent.tenant_of(outcome.decision_id) for outcome in outcomes]
+    tenants = [x_router_tenant or owner or DEFAULT_TENANT for owner in owners]
+    pairs = list(zip(outcomes, tenants, strict=True))
     await parts.writer.commit(
-        [
-            outcome_row(outcome, tenant=x_router_tenant or owner or DEFAULT_TENANT, now_ms=now_ms)
-            for outcome, owner in zip(outcomes, owners, strict=True)
-        ]
+        [outcome_row(outcome, tenant=tenant, now_ms=now_ms) for outcome, tenant in pairs]
     )
     models = parts.engine.router.catalog.models
-    for outcome in outcomes:
+    for outcome, tenant in pairs:
         shown = outcome.model if outcome.model in models else UNKNOWN_MODEL
         parts.metrics.observed(model=shown, adequate=outcome.adequate)
+        if (broken := parts.engine.observe(outcome, tenant=tenant)) is not None:
+            await parts.rollout.stop(*broken)
     unmatched = [o.decision_id for o, owner in zip(outcomes, owners, strict=True) if owner is None]
     return _json({"accepted": len(outcomes), "unmatched": list(dict.fromkeys(unmatched))})
 
@@ -64,7 +65,7 @@ async def post_outcomes(request: Request, parts: Parts, x_router_tenant: Tenant 
 async def get_decision(decision_id: str, parts: Parts, x_router_tenant: Tenant = None) -> Response:
     """Explain a decision: inputs, candidates, exclusions, reason, contributions, outcomes."""
     explanation = await parts.history.explanation(
-        decision_id, tenant=x_router_tenant, router=parts.engine.router
+        decision_id, tenant=x_router_tenant, router_of=parts.engine.router_of
     )
     return _json(explanation)
 
@@ -93,13 +94,15 @@ async def get_healthz() -> Response:
 
 @router.get("/readyz", tags=["health"], responses=problems(503))
 async def get_readyz(parts: Parts) -> Response:
-    """The service can decide; says with which versions, and whether log and reload work."""
+    """The service can decide; says with which versions, and whether log, files and rollout work."""
     return _json(
         {
             "status": "ready",
             "versions": msgspec.to_builtins(parts.engine.router.versions),
             "log": {"waiting": parts.writer.n_waiting, "last_error": parts.writer.last_error},
-            "reload": {"last_error": parts.watcher.last_error},
+            "reload": {"last_error": parts.artifact.last_error},
+            "tenants": {"last_error": parts.tenants.last_error},
+            "rollout": {"mode": parts.rollout.mode, "last_error": parts.rollout.last_error},
         }
     )
 
@@ -108,7 +111,9 @@ async def get_readyz(parts: Parts) -> Response:
 async def get_metrics(parts: Parts) -> Response:
     """Metrics in the Prometheus text format."""
     text = parts.metrics.exposition(
-        queue_rows=parts.writer.n_waiting, sessions=len(parts.engine.sessions)
+        queue_rows=parts.writer.n_waiting,
+        sessions=len(parts.engine.sessions),
+        drift=parts.drift.read(),
     )
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -7,17 +7,23 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 from msgspec import Struct
 
 from router_data.log import SEGMENTS, SegmentWriter
+from router_serving.drift import DRIFT_FILE, DriftFile
 from router_serving.engine import Engine
 from router_serving.history import History
 from router_serving.hotpath import DecisionEndpoints
 from router_serving.reload import ArtifactWatcher, Loaded, load_current
+from router_serving.rollout import RolloutWatcher
+from router_serving.rollout_file import ROLLOUT_FILE
 from router_serving.settings import Settings
 from router_serving.telemetry import Metrics
+from router_serving.tenants import TENANTS_FILE, TenantsWatcher, load_tenants
+from router_serving.watch import Watch
 from router_serving.writer import LogWriter
 
 # The log's writer thread gives the interpreter back within this time, instead of 5 ms.
@@ -33,7 +39,11 @@ class Running(Struct, frozen=True, kw_only=True):
     writer: LogWriter
     engine: Engine
     history: History
-    watcher: ArtifactWatcher
+    artifact: ArtifactWatcher
+    tenants: TenantsWatcher
+    rollout: RolloutWatcher
+    watch: Watch
+    drift: DriftFile
     endpoints: DecisionEndpoints
 
 
@@ -49,9 +59,11 @@ async def running(settings: Settings, loaded: Loaded | None = None) -> AsyncIter
     parts.writer.start()
     # Before the first call: a retry of a decision from before the restart gets that answer.
     await _preload(parts)
-    watching = asyncio.create_task(parts.watcher.run(), name="artifact-watcher")
+    # Also before it: a session of the canary stays one across a restart.
+    await parts.rollout.look()
+    watching = asyncio.create_task(parts.watch.run(), name="watch")
     if threading.current_thread() is threading.main_thread():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, parts.watcher.look_now)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, parts.watch.look_now)
     versions = loaded.router.versions
     _log.info("service.started", artifact=versions.artifact, catalog=versions.catalog)
     try:
@@ -74,24 +86,58 @@ def _built(settings: Settings, loaded: Loaded) -> Running:
         flush_s=settings.log_flush_ms / 1000,
         metrics=metrics,
     )
-    engine = Engine(loaded.router, settings=settings, writer=writer, metrics=metrics)
+    engine = Engine(
+        loaded.router,
+        settings=settings,
+        writer=writer,
+        metrics=metrics,
+        tenants=load_tenants(settings, loaded.router.catalog),
+    )
+    watchers = _watchers(settings, loaded, engine, metrics)
+    artifact, tenants, rollout = watchers
     return Running(
         settings=settings,
         metrics=metrics,
         writer=writer,
         engine=engine,
         history=History(settings, writer=writer),
-        watcher=ArtifactWatcher(
-            settings,
-            seen=loaded.fingerprint,
-            current=lambda: engine.router,
-            swap=engine.swap,
-            counted=metrics.reloaded,
+        artifact=artifact,
+        tenants=tenants,
+        rollout=rollout,
+        watch=Watch([watcher.look for watcher in watchers], poll_s=settings.reload_poll_s),
+        drift=DriftFile(
+            settings.state_dir / DRIFT_FILE, counted=partial(metrics.file_event, DRIFT_FILE)
         ),
         endpoints=DecisionEndpoints(
             engine, metrics=metrics, max_body_bytes=settings.max_body_bytes
         ),
     )
+
+
+def _watchers(
+    settings: Settings, loaded: Loaded, engine: Engine, metrics: Metrics
+) -> tuple[ArtifactWatcher, TenantsWatcher, RolloutWatcher]:
+    """What looks at files, in the order of looking: pins are names of the artifact's catalog."""
+    artifact = ArtifactWatcher(
+        settings,
+        seen=loaded.fingerprint,
+        current=lambda: engine.router,
+        swap=engine.swap,
+        counted=metrics.reloaded,
+    )
+    tenants = TenantsWatcher(
+        settings,
+        catalog=lambda: engine.router.catalog,
+        swap=engine.use_tenants,
+        counted=partial(metrics.file_event, TENANTS_FILE),
+    )
+    rollout = RolloutWatcher(
+        settings,
+        use=engine.use_rollout,
+        shown=metrics.rollout,
+        counted=partial(metrics.file_event, ROLLOUT_FILE),
+    )
+    return artifact, tenants, rollout
 
 
 async def _preload(parts: Running) -> None:

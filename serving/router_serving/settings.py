@@ -49,6 +49,11 @@ class Settings(BaseSettings):
         description="TOML laid over the artifact's catalog: own models and prices, "
         "at the price of answers that another installation does not give.",
     )
+    tenants: Path | None = Field(
+        default=None,
+        description="TOML of the tenants' contracts, exploration and pins [<state>/tenants.toml]: "
+        "one file may serve several installations, and then has to exist.",
+    )
     max_body_bytes: int = Field(
         default=8 * 1024 * 1024,
         ge=1024,
@@ -95,8 +100,8 @@ class Settings(BaseSettings):
     reload_poll_s: float = Field(
         default=5.0,
         gt=0.0,
-        description="Seconds between looks at the artifact folder: lower picks up an export "
-        "sooner, for a few file stats each time.",
+        description="Seconds between looks at the artifact, the tenants and the rollout: lower "
+        "picks up a change sooner, for a few file stats each time.",
     )
     max_outcomes: int = Field(
         default=10_000,

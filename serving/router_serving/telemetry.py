@@ -6,13 +6,16 @@ Neither ever holds prompt text, tool arguments or keys.
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from router_model.types import Versions
+from router_serving.drift import DRIFT_NAMES
 
 STAGES = ("read", "parse", "features", "embed", "decide", "total")
 STAGE_BUCKETS_S = (
@@ -21,6 +24,7 @@ STAGE_BUCKETS_S = (
 )
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 UNKNOWN_MODEL = "other"
+_NO_DRIFT: Mapping[str, float] = {}
 
 
 def configure_logging(level: int = logging.INFO) -> None:
@@ -96,11 +100,53 @@ class Metrics:
             mode="livemax",
         )
         self._versions: Versions | None = None
+        self._try(registry)
+
+    def _try(self, registry: CollectorRegistry) -> None:
+        """What is tried: models that are not the first choice, artifacts, changed files."""
+        self._explorations = _counter(
+            registry,
+            "router_explorations",
+            'Decisions, by "on" or why exploration was off',
+            "state",
+        )
+        self._regret = _counter(
+            registry, "router_exploration_regret_usd", "What exploration is expected to have cost"
+        )
+        self._sides = _counter(
+            registry, "router_rollout_decisions", "Decisions by side of the rollout", "side"
+        )
+        self._compared = _counter(
+            *(registry, "router_rollout_outcomes", "Outcomes by side of the rollout"),
+            *("side", "adequate"),
+        )
+        self._files = _counter(
+            registry, "router_file_events", "Changes of files that are watched", "file", "result"
+        )
+        self._rollout = _gauge(
+            *(registry, "router_rollout_info", "1 for the rollout's mode and artifact"),
+            *("mode", "artifact"),
+            mode="livemax",
+        )
+        self._rollout_shown: tuple[str, str] | None = None
 
     def decided(
-        self, *, model: str, reason: str, excluded: Mapping[str, str], stages: Mapping[str, int]
+        self,
+        *,
+        model: str,
+        reason: str,
+        excluded: Mapping[str, str],
+        stages: Mapping[str, int],
+        exploration: str = "not_set",
+        expected_regret_usd: float = 0.0,
+        side: str | None = None,
     ) -> None:
         """Count one decision and the nanoseconds of its stages."""
+        self._explorations.labels(exploration).inc()
+        if expected_regret_usd > 0.0:
+            self._regret.inc(expected_regret_usd)
+        if side is not None:
+            self._sides.labels(side).inc()
         self._decisions.labels(model, code_of(reason)).inc()
         for text in excluded.values():
             self._exclusions.labels(code_of(text)).inc()
@@ -117,7 +163,11 @@ class Metrics:
 
     def observed(self, *, model: str, adequate: bool | None) -> None:
         """Count an acknowledged outcome."""
-        self._outcomes.labels(model, "unknown" if adequate is None else str(adequate).lower()).inc()
+        self._outcomes.labels(model, _said(adequate)).inc()
+
+    def compared(self, side: str, adequate: bool | None) -> None:
+        """Count an outcome of a decision that was made while a rollout was in force."""
+        self._compared.labels(side, _said(adequate)).inc()
 
     def logged(self, *, decisions: int, outcomes: int) -> None:
         """Count rows that are on disk now."""
@@ -136,6 +186,17 @@ class Metrics:
         """Count a reload: "swapped" or "refused"."""
         self._reloads.labels(result).inc()
 
+    def file_event(self, file: str, result: str) -> None:
+        """Count a change of a watched file: "taken", "refused", "stopped"."""
+        self._files.labels(file, result).inc()
+
+    def rollout(self, mode: str, artifact: str) -> None:
+        """Show the mode of the rollout and its artifact, and no longer those before."""
+        if self._rollout_shown is not None:
+            self._rollout.labels(*self._rollout_shown).set(0)
+        self._rollout_shown = (mode, artifact)
+        self._rollout.labels(mode, artifact).set(1)
+
     def serving(self, versions: Versions) -> None:
         """Show the versions in use, and no longer those before."""
         if self._versions is not None:
@@ -143,10 +204,15 @@ class Metrics:
         self._versions = versions
         self._artifact_of(versions).set(1)
 
-    def exposition(self, *, queue_rows: int, sessions: int) -> bytes:
-        """The text that Prometheus scrapes."""
+    def exposition(
+        self, *, queue_rows: int, sessions: int, drift: Mapping[str, float] = _NO_DRIFT
+    ) -> bytes:
+        """The text that Prometheus scrapes; `drift` becomes gauges `router_drift_<name>`."""
         self._queue.set(queue_rows)
         self._sessions.set(sessions)
+        return self._counted() + _drift_exposition(drift)
+
+    def _counted(self) -> bytes:
         if MULTIPROCESS_VARIABLE not in os.environ:
             return generate_latest(self._registry)
         registry = CollectorRegistry()
@@ -164,6 +230,26 @@ def code_of(text: str) -> str:
     'context_window'
     """
     return text.partition(":")[0].strip()
+
+
+def _drift_exposition(drift: Mapping[str, float]) -> bytes:
+    """Gauges of what stands in a file: the same in every process, gone when the file is."""
+    registry = CollectorRegistry()
+    registry.register(_Shown(drift))
+    return generate_latest(registry)
+
+
+class _Shown(Collector):
+    def __init__(self, drift: Mapping[str, float]) -> None:
+        self._drift = drift
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for name, value in self._drift.items():
+            yield GaugeMetricFamily(f"router_drift_{name}", f"{DRIFT_NAMES[name]}", value=value)
+
+
+def _said(adequate: bool | None) -> str:
+    return "unknown" if adequate is None else str(adequate).lower()
 
 
 def _counter(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Counter:

@@ -124,6 +124,35 @@ def test_what_the_log_recalls_stands_behind_what_is_remembered() -> None:
 
 def test_limits_are_not_compared_when_they_are_not_known_any_more() -> None:
     recent = RecentAnswers(3)
-    recent.recall([row("d1")])
+    recent.recall([row("d1"), row("d2") | {"overrides": None}])
     limits = PolicyOverrides(max_cost_usd=0.1)
-    assert recent.repeated("t", "d1", request_hash="hash", overrides=limits) is not None
+    for decision_id in ("d1", "d2"):
+        assert recent.repeated("t", decision_id, request_hash="hash", overrides=limits) is not None
+
+
+def test_other_limits_are_refused_after_a_restart_too() -> None:
+    # The log did not keep the limits: a recalled answer was given to any.
+    limits = PolicyOverrides(max_cost_usd=0.1, models=("m",))
+    recent = RecentAnswers(3)
+    unlimited = msgspec.to_builtins(NO_LIMITS)
+    recent.recall([row("d1") | {"overrides": unlimited}, limited_row("d2", limits)])
+    assert repeated(recent, "d1") == answer_of(decision())
+    for decision_id, overrides in (("d1", limits), ("d2", NO_LIMITS)):
+        with pytest.raises(DecisionIdReusedError):
+            recent.repeated("t", decision_id, request_hash="hash", overrides=overrides)
+    assert recent.repeated("t", "d2", request_hash="hash", overrides=limits) is not None
+
+
+def test_the_log_recalls_session_and_side() -> None:
+    recent = RecentAnswers(3)
+    recent.recall([row("d1") | {"session": "s1", "rollout": "canary"}, row("d2")])
+    (known, unknown) = (recent.given("t", decision_id) for decision_id in ("d1", "d2"))
+    assert known is not None
+    assert (known.session, known.side) == ("s1", "canary")
+    assert unknown is not None
+    assert (unknown.session, unknown.side) == (None, None)
+    assert recent.given("other", "d1") is None
+
+
+def limited_row(decision_id: str, limits: PolicyOverrides) -> dict[str, object]:
+    return row(decision_id) | {"overrides": {**msgspec.to_builtins(limits), "models": ["m"]}}

@@ -1,0 +1,103 @@
+"""What a decision leaves in the log, beside what another artifact would have decided."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import structlog
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from router_data.rows import decision_row
+from router_model.errors import NoAdmissibleModelError
+from router_model.features import Context
+from router_model.router import Router
+from router_model.terms import Terms
+from router_model.types import Decision, Request, WireFormat
+from router_serving.canary import Side
+from router_serving.envelope import Call
+
+_log = structlog.get_logger(__name__)
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """One call as far as it is known before the decision, with the router that will take it.
+
+    `side` and `other` are set while a rollout is in force; `other` is the router that does not
+    decide, where its decision is to be logged.
+    """
+
+    call: Call
+    request: Request
+    context: Context
+    embedding: NDArray[np.float32]
+    session: str
+    wire_format: WireFormat
+    router: Router
+    side: Side | None = None
+    other: Router | None = None
+
+
+class Decided(Struct, frozen=True):
+    """What the log wants to know about one decision."""
+
+    asked: Asked
+    decision: Decision
+    terms: Terms
+    cached_tokens: Mapping[str, int]
+
+
+def row_of(decided: Decided, *, is_text_logged: bool) -> Mapping[str, Any]:
+    """The row of a decision; the prompt's text only where its tenant opted in."""
+    asked, decision = decided.asked, decided.decision
+    return decision_row(
+        decision,
+        caller=asked.call.caller,
+        request=asked.request,
+        context=asked.context,
+        embedding=asked.embedding,
+        encoder=asked.router.manifest.encoder,
+        session=asked.session,
+        wire_format=asked.wire_format,
+        now_ms=time.time_ns() // 1_000_000,
+        text=asked.context.text if is_text_logged else None,
+        overrides=asked.call.overrides,
+        min_adequacy=decision.min_adequacy,
+        contract=decision.contract,
+        exploration=decision.exploration,
+        rollout=asked.side,
+        shadow=None if asked.other is None else shadow_of(decided, asked.other),
+    )
+
+
+def shadow_of(decided: Decided, other: Router) -> Mapping[str, Any]:
+    """What the other artifact would have decided; `model` is null where it decides nothing."""
+    shadow: dict[str, Any] = {"artifact": other.versions.artifact, "model": None}
+    try:
+        decision = _decided_by(other, decided)
+    except Exception as error:  # noqa: BLE001  # the decision that counts is logged all the same
+        if not isinstance(error, NoAdmissibleModelError):
+            _log.exception("shadow.failed", artifact=other.versions.artifact)
+        return shadow | {"distribution": {}, "p_adequate": None, "expected_cost": None}
+    return shadow | {
+        "model": decision.model,
+        "distribution": decision.distribution,
+        "p_adequate": decision.expected.p_adequate,
+        "expected_cost": decision.expected.cost_usd,
+    }
+
+
+def _decided_by(other: Router, decided: Decided) -> Decision:
+    asked = decided.asked
+    is_same_encoder = other.encoder.hash == asked.router.encoder.hash
+    return other.decide(
+        asked.request,
+        caller=asked.call.caller,
+        overrides=asked.call.overrides,
+        cached_tokens=decided.cached_tokens,
+        decision_id=decided.decision.decision_id,
+        context=asked.context,
+        embedding=asked.embedding if is_same_encoder else None,
+        terms=decided.terms,
+    )

@@ -1,0 +1,219 @@
+"""The settings of tenants: quality contract, exploration and its budget, pinned models.
+
+They lie in `<state>/tenants.toml`, or where ROUTER_TENANTS says:
+
+    [default]
+    alpha = 0.05                          # P(inadequate | downgraded) at most this,
+    delta = 0.1                           # with confidence 1 - delta
+    exploration = 0.05                    # probability shared by near-ties
+    exploration_floor = 0.01              # and at least this for each explored one
+    exploration_budget_usd_per_day = 1.0  # expected regret, per UTC day
+    [tenants.acme]
+    models = ["claude-haiku-4-5"]         # pin: no other model answers
+
+Every key is optional. A tenant takes from [default] what its own table does not say.
+"""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+from msgspec import Struct
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from router_model.catalog import Catalog, model_ids, unknown_models
+from router_model.errors import RouterError
+from router_model.exploration import MICRO
+from router_model.policy import MAX_EXPLORATION
+from router_model.terms import Exploration, QualityContract, Terms
+from router_serving.errors import TenantsError
+from router_serving.settings import Settings
+
+TENANTS_FILE = "tenants.toml"
+_log = structlog.get_logger(__name__)
+_Risk = Annotated[float, Field(gt=0.0, lt=1.0)]
+_Share = Annotated[float, Field(ge=0.0, le=MAX_EXPLORATION)]
+
+
+class TenantTable(BaseModel):
+    """One table of the file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    alpha: _Risk | None = None
+    delta: _Risk | None = None
+    exploration: _Share | None = None
+    exploration_floor: _Share | None = None
+    exploration_budget_usd_per_day: Annotated[float, Field(ge=0.0, le=1e6)] | None = None
+    models: Annotated[list[str], Field(min_length=1)] | None = None
+
+
+class TenantsFile(BaseModel):
+    """The whole file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    default: TenantTable = TenantTable()
+    tenants: dict[str, TenantTable] = {}
+
+
+class TenantSettings(Struct, frozen=True):
+    """What holds for one tenant; a budget of None is no bound."""
+
+    terms: Terms
+    budget_microusd_per_day: int | None = None
+
+
+class Tenants(Struct, frozen=True):
+    """The settings of every tenant."""
+
+    default: TenantSettings
+    named: Mapping[str, TenantSettings] = {}
+
+    def of(self, tenant: str) -> TenantSettings:
+        """The tenant's settings; the default's for one that the file does not name."""
+        return self.named.get(tenant, self.default)
+
+
+def tenants_path(settings: Settings) -> Path:
+    """Where the file lies."""
+    return settings.tenants or settings.state_dir / TENANTS_FILE
+
+
+def load_tenants(settings: Settings, catalog: Catalog) -> Tenants:
+    """The settings in the file, none where there is no file and none was named.
+
+    Raises TenantsError naming file, key, value and what is allowed.
+    """
+    path = tenants_path(settings)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if settings.tenants is None:
+            return Tenants(TenantSettings(Terms(min_adequacy=settings.min_adequacy)))
+        raise TenantsError(f"{path}: no such file, expected that of ROUTER_TENANTS") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise TenantsError(f"{path}: can't be read: {error}") from error
+    try:
+        file = TenantsFile.model_validate(content)
+        return Tenants(
+            _settings_of("default", file.default, settings, catalog),
+            {
+                name: _settings_of(f"tenants.{name}", _over(file.default, table), settings, catalog)
+                for name, table in file.tenants.items()
+            },
+        )
+    except ValidationError as error:
+        raise TenantsError(f"{path}: {_first(error)}") from error
+    except TenantsError as error:
+        raise TenantsError(f"{path}: {error}") from error
+
+
+class TenantsWatcher:
+    """Reads the file again when it, or the catalog that its names are of, has changed.
+
+    A file that can't be used is refused once, and the settings before stay.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        catalog: Callable[[], Catalog],
+        swap: Callable[[Tenants], None],
+        counted: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._swap = swap
+        self._counted = counted
+        self._seen = self._fingerprint()
+        self.last_error: str | None = None
+
+    async def look(self) -> None:
+        """Take over what has changed since the last look."""
+        found = self._fingerprint()
+        if found == self._seen:
+            return
+        self._seen = found
+        path = str(tenants_path(self._settings))
+        try:
+            tenants = load_tenants(self._settings, self._catalog())
+        except RouterError as error:
+            self.last_error = str(error)
+            self._counted("refused")
+            _log.error("tenants.refused", path=path, code=error.code, error=str(error))
+            return
+        self.last_error = None
+        self._swap(tenants)
+        self._counted("swapped")
+        _log.info("tenants.swapped", path=path, tenants=len(tenants.named))
+
+    def _fingerprint(self) -> tuple[object, ...]:
+        version = self._catalog().version
+        try:
+            stat = tenants_path(self._settings).stat()
+        except OSError:
+            return (version,)
+        return version, stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _over(default: TenantTable, table: TenantTable) -> TenantTable:
+    return default.model_copy(
+        update={name: getattr(table, name) for name in table.model_fields_set}
+    )
+
+
+def _settings_of(
+    place: str, table: TenantTable, settings: Settings, catalog: Catalog
+) -> TenantSettings:
+    if (table.alpha is None) != (table.delta is None):
+        missing = "alpha" if table.alpha is None else "delta"
+        raise TenantsError(f"{place}.{missing}: missing; a contract needs alpha and delta")
+    contract = None
+    if table.alpha is not None and table.delta is not None:
+        contract = QualityContract(alpha=table.alpha, delta=table.delta)
+    budget = table.exploration_budget_usd_per_day
+    terms = Terms(
+        contract=contract,
+        min_adequacy=settings.min_adequacy,
+        exploration=_exploration(place, table),
+        models=_models(place, table, catalog),
+    )
+    return TenantSettings(terms, None if budget is None else round(budget * MICRO))
+
+
+def _exploration(place: str, table: TenantTable) -> Exploration | None:
+    share, floor = table.exploration, table.exploration_floor or 0.0
+    if share is None:
+        return None
+    if floor > share > 0.0:
+        raise TenantsError(
+            f"{place}.exploration_floor: got {floor}, expected at most the exploration of {share}"
+        )
+    return Exploration(share=share, floor=floor)
+
+
+def _models(place: str, table: TenantTable, catalog: Catalog) -> tuple[str, ...] | None:
+    if table.models is None:
+        return None
+    if unknown := unknown_models(catalog, table.models):
+        known = ", ".join(sorted(catalog.models))
+        raise TenantsError(
+            f"{place}.models: got {', '.join(unknown)}, expected names of the catalog: {known}"
+        )
+    return tuple(dict.fromkeys(model_ids(catalog, table.models)))
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that pydantic found wrong."""
+    first: Mapping[str, Any] = error.errors(include_url=False)[0]
+    steps = [str(step) for step in first["loc"]]
+    place = ".".join(steps)
+    if first["type"] == "extra_forbidden":
+        is_top = len(steps) == 1
+        known = TenantsFile.model_fields if is_top else TenantTable.model_fields
+        return f"{place}: unknown key, allowed: {', '.join(known)}"
+    return f"{place}: got {first['input']!r}, expected: {first['msg']}"
