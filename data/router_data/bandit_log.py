@@ -9,7 +9,7 @@ from router_data.log import SEGMENTS, SegmentWriter
 from router_data.logging_policy import LoggingPolicy
 from router_data.playthrough import Playthrough
 from router_data.rows import ROW_SCHEMA, encode_embedding, encode_features
-from router_data.simulator import SCHEMA, DrawUnit, World
+from router_data.simulator import SCHEMA, World
 from router_data.traffic import LogReport, decision_prefix, report_rows
 from router_model import formats
 from router_model.embedding import N_MATCH
@@ -22,23 +22,19 @@ Row = dict[str, Any]
 
 
 def log_with_policy(
-    world: World,
-    state: Path,
-    *,
-    policy: LoggingPolicy,
-    router: Router | None = None,
-    unit: DrawUnit = "request",
+    world: World, state: Path, *, policy: LoggingPolicy, router: Router | None = None
 ) -> LogReport:
     """Log what a policy that draws would have left, with the propensities of `world.draw`.
 
     Decisions carry the world's own features under `world.feature_schema`; with a `router`, the
     features and the embedding that it computes of the bodies, about a millisecond each. What a
     candidate was expected to do is crude on purpose: its mean P(adequate) and output on the task.
-    With `unit` "session" one chance decides a session, so that costs are those of staying.
+    Costs are those of one call after the choices that the log made before it: a policy that
+    switches less pays less for cold prefixes than an estimate from this log says.
     """
     if policy.name == "full":
         raise DatasetError("policy: got full, expected one that draws")
-    chosen, probabilities = world.draw(policy, unit=unit)
+    chosen, probabilities = world.draw(policy)
     play, maker = Playthrough(world), _RowMaker(world, policy, router)
     rows: list[Row] = []
     n_outcomes = 0

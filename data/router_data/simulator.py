@@ -10,7 +10,7 @@ a world of coding agents, whose log is partial and delayed.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -29,7 +29,6 @@ from router_model.errors import DatasetError
 TASKS = ("edit", "search", "explain", "tools")
 SCHEMA = "simulated"
 AGENT_SCHEMA = "simulated-agents"
-DrawUnit = Literal["request", "session"]
 _GAP_MS = 20_000
 
 
@@ -40,7 +39,7 @@ class World:
     Row i of each array is request i; columns follow `models`, cheapest first. `features` are
     difficulty, need for tools, turn in the session, and input tokens in thousands, or those of
     `router_data.agents.AGENT_FEATURES`. `cost_usd` of agents is that of a session which stays
-    with one model. `agents` holds what only their worlds have, None in others.
+    with one model; what a log holds depends on the choices before (`playthrough`). `agents` holds what only their worlds have, None in others.
     """
 
     seed: int
@@ -85,22 +84,12 @@ class World:
             result[rows] = policy.distribution(overall, on_task)
         return result
 
-    def draw(self, policy: LoggingPolicy, *, unit: DrawUnit = "request") -> tuple[Ints, Floats]:
-        """The models (columns) that a logging policy draws, and its probabilities of all.
-
-        One chance decides each request, or all of a session: then a session switches only where
-        the probabilities change, and propensities hold for each request by itself.
-        """
+    def draw(self, policy: LoggingPolicy) -> tuple[Ints, Floats]:
+        """The models (columns) that a logging policy draws, and its probabilities of all."""
         probabilities = self.distribution(policy)
         rng = np.random.default_rng((self.seed, policy.seed, 1))
         edges = probabilities.cumsum(axis=1)
-        chance = rng.random((self.n_requests, 1))
-        if unit == "session":
-            _, first, session = np.unique(
-                self.session.astype(str), return_index=True, return_inverse=True
-            )
-            chance = chance[first][session]
-        drawn = (chance * edges[:, -1:] > edges).sum(axis=1)
+        drawn = (rng.random((self.n_requests, 1)) * edges[:, -1:] > edges).sum(axis=1)
         return drawn.astype(np.int64), probabilities
 
     def rounds(self, policy: LoggingPolicy | None = None) -> Rounds:

@@ -36,24 +36,6 @@ def test_the_log_holds_the_draws_of_the_world_with_their_propensities(
         assert (row["feedback"], row["policy"]) == ("bandit", "simulated:biased(0.3)")
 
 
-def test_one_chance_for_a_session_keeps_it_with_one_model_and_costs_what_staying_costs(
-    tmp_path: Path,
-) -> None:
-    world = simulate_agents(15, seed=1, reports="all")
-    uniform = LoggingPolicy("uniform", seed=3)
-    log_with_policy(world, tmp_path, policy=uniform, unit="session")
-    with Store(tmp_path) as store:
-        rows = store.query("select * from rounds")
-    models = {(row["session"], row["model"]) for row in rows}
-    assert len(models) == 15
-    assert len({model for _, model in models}) > 1
-    for row in rows:
-        index = request_indices([row["decision_id"]])[0]
-        staying = world.cost_usd[index, world.models.index(row["model"])]
-        assert row["cost_usd"] == pytest.approx(staying)
-        assert row["propensity"] == pytest.approx(1 / len(world.models))
-
-
 def test_the_log_reads_back_as_rounds_with_the_worlds_features(tmp_path: Path) -> None:
     world = simulate_agents(8, seed=1)
     log_with_policy(world, tmp_path, policy=POLICY)
