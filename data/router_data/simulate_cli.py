@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from router_data.agents import simulate_agents
-from router_data.gateway_log import write_gateway_log
+from router_data.simulated_gateway import write_gateway_log
 from router_data.simulator import World
 from router_data.store import Store
 from router_data.traffic import decision_prefix, log_traffic, router_for

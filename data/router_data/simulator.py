@@ -39,7 +39,8 @@ class World:
     Row i of each array is request i; columns follow `models`, cheapest first. `features` are
     difficulty, need for tools, turn in the session, and input tokens in thousands, or those of
     `router_data.agents.AGENT_FEATURES`. `cost_usd` of agents is that of a session which stays
-    with one model; what a log holds depends on the choices before (`playthrough`). `agents` holds what only their worlds have, None in others.
+    with one model; what a log holds depends on the choices before (see `playthrough`). `agents`
+    holds what only their worlds have, None in others.
     """
 
     seed: int

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from router_data.agents import simulate_agents
-from router_data.gateway_log import write_gateway_log
+from router_data.simulated_gateway import write_gateway_log
 from router_data.simulator import simulate
 from router_model.errors import DatasetError
 
