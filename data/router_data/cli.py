@@ -12,6 +12,7 @@ from router_data import log as segments
 from router_data.catalog_cli import catalog_app
 from router_data.compact import GRACE_S, missing_files
 from router_data.compact import compact as compact_log
+from router_data.gateway_import import DEFAULT_TENANT, import_gateway_log
 from router_data.importer import import_tables
 from router_data.logging_policy import LoggingPolicy, PolicyName
 from router_data.store import Store
@@ -47,6 +48,7 @@ Encoder = Annotated[
     ),
 ]
 DEFAULT_STATE = Path("var")
+_MAX_SHOWN = 10
 STARTER = Path(str(files("router_model"))) / "starter"
 EXPORTS = {
     "decisions": "select * from decisions order by tenant, decision_id",
@@ -93,6 +95,42 @@ def import_command(
     )
     for reason, n in sorted(report.problems.items()):
         typer.echo(f"  {n} x {reason}")
+
+
+@app.command("import-log")
+def import_log_command(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="JSON lines, one call each.")
+    ],
+    state: State = DEFAULT_STATE,
+    tenant: Annotated[str, typer.Option(help="Tenant of lines that name none.")] = DEFAULT_TENANT,
+    encoder: Encoder = None,
+    progress: Progress = True,
+) -> None:
+    """Turn the plain log of a gateway into log rows.
+
+    A line is a JSON object with ts, request (the client's body) and model; optional are tenant,
+    key, user, session, usage, cost_usd, latency_ms, adequate, reward, signals, error, and, for
+    a gateway that draws its models, propensity and distribution. Importing again adds nothing.
+    Lines that can't be used are counted, named, and kept in the log's quarantine.
+
+    Example: router-data import-log ./gateway.jsonl --state ./var
+    """
+    with _reported():
+        report = import_gateway_log(
+            file, state, encoder=_encoder(encoder, state), tenant=tenant, progress=progress
+        )
+    typer.echo(
+        f"{report.n_lines} lines: {report.n_decisions} decisions with their outcomes logged, "
+        f"{report.n_known} were there already"
+    )
+    for reason, n in report.problems.items():
+        lines = report.bad_lines.get(reason, ())
+        shown = ", ".join(str(line) for line in lines[:_MAX_SHOWN])
+        more = ", ..." if len(lines) > _MAX_SHOWN else ""
+        typer.echo(f"  {n} x {reason}" + (f" (line {shown}{more})" if lines else ""))
+    if report.quarantine is not None:
+        typer.echo(f"unusable lines are kept in {report.quarantine}", err=True)
 
 
 @app.command()

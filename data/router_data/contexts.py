@@ -14,7 +14,7 @@ from router_data.tables import TableRequest
 from router_model import embedding, features, formats
 from router_model.embedding import N_MATCH, embed
 from router_model.errors import DatasetError, InvalidRequestError
-from router_model.types import WireFormat
+from router_model.types import Request, WireFormat
 
 # Imported tables carry no time. Groups are spread over this one day by their hash, so that a
 # split by time is a split by group, whatever the order of the file.
@@ -94,7 +94,12 @@ def _context(
     except InvalidRequestError as error:
         problems[f"request: unreadable: {error.field}: expected {error.allowed}"] += 1
         return None
-    context = features.extract(parsed)
+    return context_of(parsed, encoder)
+
+
+def context_of(request: Request, encoder: TextEncoder) -> TableContext:
+    """What the router would have known about a request."""
+    context = features.extract(request)
     vector = embed(context, encoder)
     if len(vector) != encoder.dimension + N_MATCH:
         raise DatasetError(

@@ -1,74 +1,170 @@
-"""Writes a simulated gateway's log: JSON lines of calls by a fixed rule, without propensities."""
+"""Reads the plain log of a gateway: one JSON object a line.
+
+    {"ts": "2026-11-20T10:00:00Z", "tenant": "acme", "session": "s1", "model": "m-large",
+     "request": {...the client's body, any dialect...}, "usage": {"input_tokens": 900, ...},
+     "cost_usd": 0.01, "latency_ms": 1200, "signals": {"retried": true}}
+
+`ts` (ISO 8601, or Unix time in seconds or milliseconds), `request` and `model` are needed. `id`
+names the call where two could otherwise be equal. `distribution` maps models to the probability
+with which the gateway drew them, `propensity` is that of `model`. Other members are ignored.
+"""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec import Meta, Raw, Struct
+from tqdm import tqdm
 
-from router_data.playthrough import Playthrough, Report
-from router_data.simulator import World
 from router_model.errors import DatasetError
 
-SIDE_TASK = "side"
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Amount = Annotated[float, Meta(ge=0.0)]
+Count = Annotated[int, Meta(ge=0)]
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
+
+# Numbers below are seconds, others milliseconds; both ends of what can be a call's time.
+_SECONDS_BELOW = 1e11
+_FIRST_MS, _LAST_MS = 946_684_800_000, 4_102_444_800_000  # 2000 to 2100
+_TOLERANCE = 1e-6
 
 
-def write_gateway_log(
-    world: World, path: Path, *, model: str | None = None, side_model: str | None = None
-) -> int:
-    """Write one line per call, as a gateway without a router would have; how many were written.
+class GatewayUsage(Struct, frozen=True, kw_only=True):
+    """Tokens of a call. `input_tokens` includes cached and cache-write tokens."""
 
-    `model` (the dearest when not given) answers every call but titles, summaries and the like,
-    which go to `side_model` (the same model when not given). A line holds "ts" (ISO 8601, UTC),
-    "tenant", "key", "session", "request" (the client's body), "model", "usage", "cost_usd",
-    "latency_ms" and, where they came back, "adequate", "signals" and "tool_call_valid". Nothing
-    says how likely another model was: such a log can train, but not evaluate other policies.
+    input_tokens: Count | None = None
+    cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+    output_tokens: Count | None = None
+
+
+class GatewayCall(Struct, frozen=True, kw_only=True):
+    """One call that a gateway made, as it logged it. `ts_ms` is Unix time in milliseconds."""
+
+    ts: Any
+    request: Raw
+    model: Name
+    id: Name | None = None
+    tenant: Name | None = None
+    key: Name | None = None
+    user: Name | None = None
+    session: Name | None = None
+    client: Name | None = None
+    format: str | None = None
+    path: str | None = None
+    usage: GatewayUsage | None = None
+    cost_usd: Amount | None = None
+    latency_ms: Amount | None = None
+    tool_call_latency_ms: Amount | None = None
+    tool_call_valid: bool | None = None
+    adequate: bool | None = None
+    reward: Share | None = None
+    signals: dict[str, bool | float | str | None] = {}
+    error: str | None = None
+    propensity: Share | None = None
+    distribution: dict[str, Share] | None = None
+
+    @property
+    def ts_ms(self) -> int:
+        """Unix time in milliseconds. Raises DatasetError."""
+        return time_ms(self.ts)
+
+    @property
+    def is_drawn(self) -> bool:
+        """True when the gateway says with which probability it drew each model."""
+        return self.propensity is not None and self.distribution is not None
+
+
+class Line(NamedTuple):
+    """A line of the log with its number from 1; `call` or, where it is unusable, `problem`."""
+
+    number: int
+    text: bytes
+    call: GatewayCall | None
+    problem: str
+
+
+_DECODER = msgspec.json.Decoder(GatewayCall)
+
+
+def read_lines(path: Path, *, progress: bool = False) -> Iterator[Line]:
+    """The lines of a file that are not blank, one by one."""
+    try:
+        with (
+            path.open("rb") as file,
+            tqdm(
+                total=path.stat().st_size,
+                desc="import",
+                unit="B",
+                unit_scale=True,
+                disable=not progress,
+            ) as bar,
+        ):
+            for number, text in enumerate(file, start=1):
+                bar.update(len(text))
+                if text.strip():
+                    yield _line(number, text)
+    except OSError as error:
+        raise DatasetError(f"{path}: can't be read: {error}") from error
+
+
+def time_ms(value: object) -> int:
+    """Unix time in milliseconds of ISO 8601 text, seconds or milliseconds. Raises DatasetError.
+
+    >>> time_ms("2026-11-20T10:00:00Z"), time_ms(1795168800), time_ms(1795168800000)
+    (1795168800000, 1795168800000, 1795168800000)
     """
-    fixed = model or world.models[-1]
-    side = side_model or fixed
-    for name in (fixed, side):
-        if name not in world.models:
-            raise DatasetError(f"model: got {name!r}, expected {', '.join(world.models)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        for line in _lines(world, fixed=fixed, side=side):
-            file.write(msgspec.json.encode(line) + b"\n")
-    return world.n_requests
+    allowed = "ISO 8601, or Unix time in seconds or milliseconds, between 2000 and 2100"
+    number = _timestamp(value)
+    if number is not None:
+        found = number * 1000 if abs(number) < _SECONDS_BELOW else number
+        if _FIRST_MS <= found <= _LAST_MS:
+            return round(found)
+    raise DatasetError(f"ts: expected {allowed}")
 
 
-def _lines(world: World, *, fixed: str, side: str) -> Iterator[Mapping[str, Any]]:
-    play = Playthrough(world)
-    for index in range(world.n_requests):
-        model = side if world.task[index] == SIDE_TASK else fixed
-        report = play.take(index, model, decision_id=str(index))
-        yield _line(world, index, model) | _observed(report)
+def _timestamp(value: object) -> float | None:
+    """The number that a time is written as; None where it is none."""
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return moment.timestamp()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
 
 
-def _line(world: World, index: int, model: str) -> dict[str, Any]:
-    """What a gateway knows of a call whatever becomes of it."""
-    at = datetime.fromtimestamp(int(world.ts_ms[index]) / 1_000, tz=UTC)
-    return {
-        "ts": at.isoformat(timespec="milliseconds"),
-        "tenant": world.tenant[index],
-        "key": world.key[index] or None,
-        "session": world.session[index],
-        "request": msgspec.Raw(world.chat_body(index)),
-        "model": model,
-    }
+def _line(number: int, text: bytes) -> Line:
+    try:
+        call = _DECODER.decode(text)
+        _check(call)
+    except msgspec.ValidationError as error:
+        return Line(number, text, None, str(error))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Line(number, text, None, "not valid JSON")
+    except DatasetError as error:
+        return Line(number, text, None, str(error))
+    return Line(number, text, call, "")
 
 
-def _observed(report: Report | None) -> dict[str, Any]:
-    """What came back; nothing of an outcome that was lost."""
-    if report is None:
-        return {}
-    outcome = report.outcome
-    observed = {
-        "usage": None if outcome.usage is None else msgspec.to_builtins(outcome.usage),
-        "cost_usd": outcome.cost_usd,
-        "latency_ms": outcome.latency_ms,
-        "adequate": outcome.adequate,
-        "signals": dict(outcome.signals) or None,
-        "tool_call_valid": outcome.tool_call_valid,
-    }
-    return {name: value for name, value in observed.items() if value is not None}
+def _check(call: GatewayCall) -> None:
+    time_ms(call.ts)
+    if call.propensity == 0.0:
+        raise DatasetError("propensity: expected more than 0")
+    if call.is_drawn:
+        _check_distribution(call.distribution or {}, model=call.model, propensity=call.propensity)
+
+
+def _check_distribution(
+    distribution: Mapping[str, float], *, model: str, propensity: float | None
+) -> None:
+    if abs(sum(distribution.values()) - 1.0) > _TOLERANCE:
+        raise DatasetError("distribution: expected probabilities that sum to 1")
+    if abs(distribution.get(model, 0.0) - (propensity or 0.0)) > _TOLERANCE:
+        raise DatasetError("propensity: expected the distribution's probability of the model")

@@ -18,7 +18,7 @@ from router_data.summary import summarize
 from router_model.embedding import N_MATCH
 from router_model.encoder import StaticEncoder
 
-COMMANDS = ("import", "compact", "verify", "stats", "export")
+COMMANDS = ("import", "import-log", "compact", "verify", "stats", "export")
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -239,3 +239,23 @@ def test_the_quarantine_is_listed_row_by_row(tmp_path: Path) -> None:
         'acme,d1,,decision,"decision: propensity not in (0, 1]"',
         "acme,lost,2,outcome,outcome: no decision",
     ]
+
+
+def test_a_gateways_log_is_imported_with_its_bad_lines_named(tmp_path: Path, encoder: Path) -> None:
+    line = b'{"ts": 1795168800, "model": "m", "request": {"messages": []}}\n'
+    good = line.replace(b"[]", b'[{"role": "user", "content": "x"}]')
+    path = tmp_path / "gateway.jsonl"
+    path.write_bytes(good + line.replace(b'"m"', b'""') + b"{\n" * 12)
+    options = ("--state", tmp_path / "var", "--encoder", encoder, "--no-progress")
+    code, text = run("import-log", path, *options, "--tenant", "acme")
+    assert code == 0
+    assert "14 lines: 1 decisions with their outcomes logged, 0 were there already" in text
+    assert "12 x line: not valid JSON (line 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, ...)" in text
+    assert "unusable lines are kept in" in text
+    assert load_rounds(tmp_path / "var").tenant.tolist() == ["acme"]
+    code, text = run("import-log", path, *options, "--tenant", "acme")
+    assert (code, "0 decisions" in text, "1 were there already" in text) == (0, True, True)
+    path.write_bytes(b"{\n")
+    code, text = run("import-log", path, *options)
+    assert (code, "no usable line" in text) == (1, True)
+    assert "0.0%" in run("stats", "--state", tmp_path / "var")[1]
