@@ -42,7 +42,7 @@ def logged_world(
         feature_schema="simulated",
         encoder="simulated",
         decision_id=texts([f"d{i:06d}" for i in range(n)]),
-        tenant=texts(["acme" if i % 3 else "other" for i in range(n)]),
+        tenant=texts(["acme" if int(s[-6:]) % 3 else "other" for s in world.session]),
         key=texts([""] * n),
         session=world.session,
         step_type=texts(world.task.tolist()),

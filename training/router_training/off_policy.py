@@ -193,6 +193,8 @@ def _notes(log: LogValues) -> tuple[str, ...]:
             f"adequacy of {int(unsure.sum())} decisions was judged by weak signals; estimates "
             "are of that judgement"
         )
+    if not log.has_costs:
+        notes.append("no cost was reported; costs are what the router expected of its calls")
     for name in (ADEQUATE, COST):
         observation = log.outcomes[name].observation
         if observation.share < 1.0:
@@ -200,6 +202,6 @@ def _notes(log: LogValues) -> tuple[str, ...]:
                 f"{name}: {observation.share:.1%} of outcomes were observed; they are weighted as "
                 "if what is missing depended on features and model only, which no log can show"
             )
-    if not (logged.distribution < 1.0).any():
+    if (logged.propensity > 1.0 - 1e-9).all():
         notes.append("the log explored nothing: it can only tell of policies that do as it did")
     return tuple(notes)

@@ -1,6 +1,7 @@
 """Everything about a log that does not depend on the evaluated policy, prepared once."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -92,13 +93,21 @@ class OutcomeLog:
         )
 
 
+def _with_expected_costs(logged: LoggedDecisions) -> LoggedDecisions:
+    return replace(logged, cost_usd=logged.expected_cost[np.arange(logged.n), logged.action])
+
+
 class LogValues:
-    """The three outcomes of a log, ready to be weighted for any policy."""
+    """The three outcomes of a log, ready to be weighted for any policy.
+
+    A log without a single reported cost is valued at what the router expected calls to cost.
+    """
 
     def __init__(
         self, logged: LoggedDecisions, terms: Terms, *, n_folds: int = 5, seed: int = 0
     ) -> None:
-        self.logged = logged
+        self.has_costs = bool(np.isfinite(logged.cost_usd).any())
+        self.logged = logged = logged if self.has_costs else _with_expected_costs(logged)
         self.groups = groups_of(logged)
         self.reward_model = cross_fitted(logged, n_folds=n_folds, seed=seed)
         self.failure_cost_usd = np.where(

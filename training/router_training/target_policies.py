@@ -107,11 +107,14 @@ class CheapestAdequatePolicy(Struct, frozen=True):
 
     def distribution(self, logged: LoggedDecisions) -> Floats:
         """What the policy chooses among each decision's candidates."""
-        return chosen_by(self.policy, logged, logged.p_adequate)
+        return chosen_by(self.policy, logged, logged.p_adequate, expected_cost=logged.expected_cost)
 
 
 class ArtifactPolicy(Struct, frozen=True):
-    """An artifact's predictor and policy on the logged features; costs and candidates as logged."""
+    """An artifact's predictor and policy on the logged features, among the logged candidates.
+
+    Costs are the logged ones, and the artifact's where none were logged.
+    """
 
     folder: Path
 
@@ -137,7 +140,10 @@ class ArtifactPolicy(Struct, frozen=True):
         predicted = load_artifact(self.folder).predict(
             logged.features, logged.embedding, logged.models, tenant=logged.tenant
         )
-        return chosen_by(self.settings, logged, predicted.p_adequate)
+        cost = np.where(
+            np.isfinite(logged.expected_cost), logged.expected_cost, predicted.expected_cost
+        )
+        return chosen_by(self.settings, logged, predicted.p_adequate, expected_cost=cost)
 
 
 class PolicyTable(Struct, frozen=True):
@@ -227,17 +233,23 @@ def settings_of(policy: TargetPolicy) -> CheapestAdequate:
     return policy.policy if isinstance(policy, CheapestAdequatePolicy) else CheapestAdequate()
 
 
-def chosen_by(policy: CheapestAdequate, logged: LoggedDecisions, p_adequate: Floats) -> Floats:
-    """What the served policy chooses with these probabilities and the logged costs.
+def chosen_by(
+    policy: CheapestAdequate,
+    logged: LoggedDecisions,
+    p_adequate: Floats,
+    *,
+    expected_cost: Floats,
+) -> Floats:
+    """What the served policy chooses with these probabilities and costs.
 
     Raises PolicyError for a log without any prediction, such as an imported one.
     """
     if not np.isfinite(p_adequate[logged.candidates]).any():
         raise PolicyError("p_adequate: the log holds no prediction, expected some to choose by")
     table = np.zeros(logged.distribution.shape)
-    cost = np.where(logged.candidates, logged.expected_cost, np.nan)
-    dearest = np.nanmax(cost, axis=1, initial=0.0, keepdims=True)
-    cost = np.where(np.isfinite(cost), cost, dearest)
+    known = np.where(logged.candidates & np.isfinite(expected_cost), expected_cost, 0.0)
+    dearest = known.max(axis=1, keepdims=True)
+    cost = np.where(np.isfinite(expected_cost), expected_cost, dearest)
     p, latency = np.nan_to_num(p_adequate), np.nan_to_num(logged.tool_call_latency_ms)
     for row in range(logged.n):
         columns = {logged.models[j]: int(j) for j in np.flatnonzero(logged.candidates[row])}
