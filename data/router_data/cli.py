@@ -15,6 +15,7 @@ from router_data.compact import compact as compact_log
 from router_data.gateway_import import DEFAULT_TENANT, import_gateway_log
 from router_data.importer import import_tables
 from router_data.logging_policy import LoggingPolicy, PolicyName
+from router_data.replay_cli import replay_command
 from router_data.store import Store
 from router_data.summary import summarize, summary_lines
 from router_model.encoder import TABLE_FILE, StaticEncoder
@@ -22,11 +23,12 @@ from router_model.errors import RouterError
 
 app = typer.Typer(
     name="router-data",
-    help="The log of decisions and outcomes: import, check, compact, count, export.",
+    help="The log of decisions and outcomes: import, check, compact, count, export, replay.",
     no_args_is_help=True,
     add_completion=False,
 )
 app.add_typer(catalog_app, name="catalog")
+app.command("replay")(replay_command)
 
 State = Annotated[
     Path,

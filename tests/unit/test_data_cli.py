@@ -18,7 +18,7 @@ from router_data.summary import summarize
 from router_model.embedding import N_MATCH
 from router_model.encoder import StaticEncoder
 
-COMMANDS = ("import", "import-log", "compact", "verify", "stats", "export")
+COMMANDS = ("import", "import-log", "compact", "verify", "stats", "export", "replay")
 
 
 def run(*arguments: object) -> tuple[int, str]:
