@@ -4,10 +4,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from log_samples import HashEncoder
 
 from router_data.agents import simulate_agents
+from router_data.dataset import load_rounds
+from router_data.gateway_import import import_gateway_log
 from router_data.simulated_gateway import write_gateway_log
 from router_data.simulator import simulate
+from router_data.store import Store
 from router_model.errors import DatasetError
 
 
@@ -29,6 +33,21 @@ def test_one_line_is_written_per_call_with_what_came_back(tmp_path: Path) -> Non
         assert ("adequate" in line) == bool(seen)
         assert "propensity" not in line
     assert any("signals" in line for line in lines)
+
+
+def test_the_log_can_be_imported_and_can_train_but_not_evaluate(tmp_path: Path) -> None:
+    world = simulate_agents(5, n_tenants=2, seed=3)
+    path, state = tmp_path / "gateway.jsonl", tmp_path / "state"
+    write_gateway_log(world, path, side_model=world.models[0])
+    report = import_gateway_log(path, state, encoder=HashEncoder(), progress=False)
+    assert (report.n_decisions, report.problems) == (world.n_requests, {})
+    with Store(state) as store:
+        assert store.query("select distinct feedback from decisions") == [
+            {"feedback": "observational"}
+        ]
+    rounds = load_rounds(state)
+    assert sorted(rounds.step_type.tolist()) == sorted(world.step_type.tolist())
+    assert set(rounds.tenant) == set(world.tenant)
 
 
 def test_a_plain_world_can_be_written_too(tmp_path: Path) -> None:
