@@ -23,9 +23,8 @@ _SAME_SEED = "select count(*) as n from decisions where starts_with(decision_id,
 
 
 def simulate_command(
-    state: Annotated[
-        Path, typer.Option("--state", envvar="ROUTER_STATE_DIR", help="Folder to log into.")
-    ] = Path("demo"),
+    # Not from ROUTER_STATE_DIR: simulated rows never get into a service's state unasked.
+    state: Annotated[Path, typer.Option("--state", help="Folder to log into.")] = Path("demo"),
     sessions: Annotated[int, typer.Option(min=1, help="How many agent sessions.")] = 200,
     tenants: Annotated[int, typer.Option(min=1, help="Over how many tenants they spread.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated world.")] = 0,
@@ -55,6 +54,8 @@ def simulate_command(
 
     Example: router-data simulate --state ./demo --sessions 200 --seed 0 --exploration 0.1
     """
+    if floor > exploration:
+        raise typer.BadParameter(f"--floor: got {floor}, expected at most --exploration")
     try:
         world = simulate_agents(sessions, n_tenants=tenants, seed=seed)
         if gateway_log is not None:

@@ -46,3 +46,11 @@ def test_a_gateway_log_needs_no_state(tmp_path: Path, monkeypatch: pytest.Monkey
     n_lines = len((tmp_path / "log.jsonl").read_bytes().splitlines())
     assert f"{n_lines} simulated calls written to log.jsonl" in written.output
     assert not (tmp_path / "demo").exists()
+
+
+def test_a_floor_above_the_exploration_is_refused(tmp_path: Path) -> None:
+    arguments = ["--state", str(tmp_path), "--exploration", "0.1", "--floor", "0.2"]
+    refused = run(app, arguments)
+    assert refused.exit_code == 2
+    assert "expected at most --exploration" in refused.output
+    assert list(tmp_path.iterdir()) == []
