@@ -62,8 +62,8 @@ class Cells:
         self.weight = np.ones(len(y)) if weight is None else weight
         self.nuisance = Nuisance.none(len(y)) if nuisance is None else nuisance
 
-    def select(self, mask: NDArray[np.bool_]) -> Self:
-        """The rows where the mask is true; context and model numbers stay."""
+    def select(self, mask: NDArray[np.bool_] | NDArray[np.integer]) -> Self:
+        """The rows where the mask is true, or at these places; context and model numbers stay."""
         return type(self)(
             self.context[mask],
             self.model[mask],

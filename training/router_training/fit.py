@@ -108,7 +108,7 @@ def fit_predictor(
     loadings = joint.space.loadings(rounds.models, table.descriptors)
     context = Distinct.of(rounds).number[rounds.context_index]
     joint.log_heads = fit_amounts(rounds, z, loadings, context=context, params=params)
-    parts = [(rounds, raw)]
+    parts = [(rounds, raw[table.row_cell])]
     if calibration_rounds is not None:
         later = observed_cells(calibration_rounds, params)
         raw_later = raw_log_odds(joint, calibration_rounds, later)

@@ -23,7 +23,8 @@ class Result(Struct, frozen=True, kw_only=True):
     """One way of logging: means over the seeds, with intervals over contexts.
 
     `area` is that between the curve and the static hull, `kept` its share of what full feedback
-    gives (NaN where that is no gain; resamples without one are left out), `above_hull` the score above the hull at the operating point found in training.
+    gives (NaN where that is no gain; resamples without one are left out), `above_hull` the score
+    above the hull at the operating point found in training.
     `seed_areas` has the area of each seed: how much the luck of the draw matters.
     """
 

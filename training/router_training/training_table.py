@@ -28,7 +28,8 @@ class Table(Struct, frozen=True):
     """What the joint predictor is fitted on: contexts, models, and the outcomes of pairs.
 
     `features` (n, f), `embedding` (n, e) and `group` (n,) have one row a context, `names` and
-    `descriptors` (m, d) one a model.
+    `descriptors` (m, d) one a model, and `cells` one a pair. `row_cell` is the cell of each
+    observed row of a log, empty where there was no log.
     """
 
     features: Vectors
@@ -37,6 +38,7 @@ class Table(Struct, frozen=True):
     names: tuple[str, ...]
     descriptors: Vectors
     cells: Cells
+    row_cell: Ints = np.empty(0, dtype=np.int64)
 
     @property
     def vectors(self) -> Vectors:
@@ -47,18 +49,22 @@ class Table(Struct, frozen=True):
 def table_of(rounds: Rounds, params: TrainingParams) -> Table:
     """What the joint predictor is fitted on; what shares a session or a group stays whole."""
     contexts = Distinct.of(rounds)
+    rows = observed_cells(rounds, params)
+    rows.context = contexts.number[rows.context]
+    cells, row_cell = merged(rows)
     return Table(
         rounds.features[contexts.first],
         rounds.embedding[contexts.first],
         contexts.unit.astype(str),
         rounds.models,
         descriptor_table(rounds.models),
-        observed_cells(rounds, params, contexts=contexts),
+        cells,
+        row_cell,
     )
 
 
 class Distinct(Struct, frozen=True):
-    """The distinct contexts of rounds: equal vectors in one unit of sessions and groups are one.
+    """The distinct contexts of rounds: equal vectors of one tenant, session and group are one.
 
     `first` is where each was first, `unit` its unit, `number` (n_contexts,) which each context is.
     """
@@ -71,12 +77,13 @@ class Distinct(Struct, frozen=True):
     def of(cls, rounds: Rounds) -> "Distinct":
         """Those of these rounds; a request that is logged again is not computed again."""
         unit = linked_units(rounds.session.astype(str), rounds.group.astype(str))
-        numbers: dict[tuple[int, bytes, bytes], int] = {}
+        vectors = np.concatenate([rounds.features, rounds.embedding], axis=1)
+        numbers: dict[tuple[object, ...], int] = {}
         number = np.array(
             [
-                numbers.setdefault((u, features.tobytes(), embedding.tobytes()), len(numbers))
-                for u, features, embedding in zip(
-                    unit.tolist(), rounds.features, rounds.embedding, strict=True
+                numbers.setdefault((u, tenant, dataset, vector.tobytes()), len(numbers))
+                for u, tenant, dataset, vector in zip(
+                    unit.tolist(), rounds.tenant, rounds.dataset, vectors, strict=True
                 )
             ],
             dtype=np.int64,
@@ -85,12 +92,26 @@ class Distinct(Struct, frozen=True):
         return cls(first, unit[first], number)
 
 
-def observed_cells(
-    rounds: Rounds, params: TrainingParams, *, contexts: Distinct | None = None
-) -> Cells:
-    """The rows whose adequacy was observed; data sets and tenants are nuisance groups.
+def merged(rows: Cells) -> tuple[Cells, Ints]:
+    """One cell for each pair of context and model, and the cell of every row.
 
-    Contexts are those of the rounds, or the distinct ones when they are given.
+    The cell has the rows' total weight and mean target, which is the same to every loss, and
+    the nuisance groups of the first.
+    """
+    n_models = int(rows.model.max(initial=0)) + 1
+    pair = rows.context * n_models + rows.model
+    _, first, cell = np.unique(pair, return_index=True, return_inverse=True)
+    total = np.bincount(cell, rows.weight)
+    # Rows without weight (those of a capped or certain log can come to 0) have a plain mean.
+    weight = rows.weight + 1e-12
+    cells = rows.select(first)
+    cells.weight = np.asarray(total, dtype=np.float64)
+    cells.y = np.bincount(cell, weight * rows.y) / np.bincount(cell, weight)
+    return cells, cell.reshape(-1).astype(np.int64)
+
+
+def observed_cells(rounds: Rounds, params: TrainingParams) -> Cells:
+    """The rows whose adequacy was observed; data sets and tenants are nuisance groups.
 
     A tenant whose requests are harder, or who judges more harshly, alone or for one model, moves
     its own level and not what is said of everybody.
@@ -107,9 +128,8 @@ def observed_cells(
     if tenant.max() > 0:
         pair = np.unique(tenant * len(rounds.models) + rounds.model_index, return_inverse=True)[1]
         nuisance = nuisance.beside(tenant, ridge=LEVEL_SD**-2).beside(pair, ridge=MODEL_SD**-2)
-    number = np.arange(rounds.n_contexts) if contexts is None else contexts.number
     rows = Cells(
-        number[rounds.context_index],
+        rounds.context_index,
         rounds.model_index,
         target,
         weight=training_weights(rounds, is_observed, params),
