@@ -155,8 +155,13 @@ def wait_for(condition: Callable[[], bool], *, seconds: float = START_S) -> None
         time.sleep(0.02)
 
 
-def copied_artifact(folder: Path, *, note: str = "") -> str:
-    """Put a copy of the starter into `folder`; a note gives it a version of its own."""
+def copied_artifact(
+    folder: Path, *, note: str = "", policy: Mapping[str, float | int] | None = None
+) -> str:
+    """Put a copy of the starter into `folder`; a note gives it a version of its own.
+
+    With a note, settings in `policy` replace those of the starter.
+    """
     temporary = folder.with_name(folder.name + ".new")
     shutil.copytree(STARTER, temporary)
     if note:
@@ -167,7 +172,7 @@ def copied_artifact(folder: Path, *, note: str = "") -> str:
             created=old.created,
             feature_schema=old.feature_schema,
             encoder=old.encoder,
-            policy=old.policy,
+            policy={**old.policy, **(policy or {})},
             metrics=old.metrics,
             lineage=old.lineage,
         )
