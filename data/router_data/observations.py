@@ -138,9 +138,7 @@ def numbers(columns: Columns, name: str) -> Floats:
     return columns[name].astype(np.float64)
 
 
-def matching(
-    observations: Observations, *, schema: str, encoder: str | None, needs_row: bool = True
-) -> Observations:
+def matching(observations: Observations, *, schema: str, encoder: str | None) -> Observations:
     """The observations with features of `schema` and embeddings of `encoder`.
 
     The most frequent encoder when None is given. What is left out is counted in `skipped`.
@@ -148,24 +146,36 @@ def matching(
     contexts = observations.contexts
     has_row = np.zeros(len(contexts["decision_id"]), dtype=bool)
     has_row[observations.context_index] = True
-    has_row |= not needs_row
     has_schema = (contexts["feature_schema"] == schema) & (contexts["features"] != None)  # noqa: E711
     has_vector = contexts["embedding"] != None  # noqa: E711
     usable = has_schema & has_vector & has_row
     if encoder is None and usable.any():
         names, counts = np.unique(contexts["encoder"][usable].astype(str), return_counts=True)
         encoder = str(names[counts.argmax()])
-    has_encoder = has_vector & (contexts["encoder"] == encoder)
-    keep = has_schema & has_encoder & has_row
+    has_encoder = has_schema & has_vector & (contexts["encoder"] == encoder)
+    is_broken = _has_odd_length(contexts["features"], has_encoder)
+    is_broken |= _has_odd_length(contexts["embedding"], has_encoder)
+    keep = has_encoder & ~is_broken & has_row
     reasons = {
         "decision: features of another schema": ~has_schema,
         "decision: embedding of another encoder": has_schema & ~has_encoder,
-        "decision: no outcome": has_schema & has_encoder & ~has_row,
+        "decision: features or embedding of odd length": is_broken,
+        "decision: no outcome": has_encoder & ~is_broken & ~has_row,
         STILL_OPEN: keep & observations.is_open,
     }
     found = {reason: int(mask.sum()) for reason, mask in reasons.items() if mask.any()}
     observations.skipped.update(found)
     return observations.of_contexts(keep)
+
+
+def _has_odd_length(texts: NDArray[Any], among: Bools) -> Bools:
+    """True for the texts that are not as long as most of `among`; False outside of it."""
+    lengths = np.array([len(text) if used else 0 for text, used in zip(texts, among, strict=True)])
+    if not among.any():
+        return among.copy()
+    sizes, counts = np.unique(lengths[among], return_counts=True)
+    odd: Bools = among & (lengths != sizes[counts.argmax()])
+    return odd
 
 
 def _newest(contexts: Columns, rows: Columns) -> float:

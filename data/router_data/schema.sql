@@ -129,7 +129,8 @@ create macro options(candidates) as from_json(candidates, '[{"model": "VARCHAR",
     "tool_call_latency_ms": "DOUBLE"}]');
 
 -- Live decisions that were logged more than once with different content: which one was acted on
--- is unknown. The same content twice is harmless, and an import may be repeated.
+-- is unknown. The same content twice is harmless, also where a retry met another budget, other
+-- estimates of cost or another shadow; and an import may be repeated.
 create macro conflicting_until(until_ms) as table
     with repeated as (
         select tenant, decision_id from all_decisions
@@ -137,7 +138,11 @@ create macro conflicting_until(until_ms) as table
         group by tenant, decision_id having count(*) > 1
     ),
     contents as (
-        select d.tenant, d.decision_id, hash(*columns(d.* exclude (ts_ms, segment, line))) as content
+        select d.tenant, d.decision_id,
+               hash(*columns(d.* exclude (ts_ms, segment, line, candidates, excluded, fallbacks,
+                                          exploration, shadow, "text")),
+                    list_transform(options(d.candidates), lambda x: [x.model, x.probability::varchar])
+               ) as content
         from all_decisions d
         semi join repeated r on r.decision_id = d.decision_id
             and r.tenant is not distinct from d.tenant

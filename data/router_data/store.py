@@ -109,13 +109,13 @@ class Store:
         return self.query(sql, (tenant, tenant, since_ms, since_ms))
 
     def snapshot(self, path: Path) -> None:
-        """Write decisions, outcomes and rounds as tables of a new DuckDB file."""
+        """Write decisions, outcomes, rounds and the quarantine as tables of a new DuckDB file."""
         temporary = path.with_name(f".{path.name}.tmp")
         temporary.unlink(missing_ok=True)
         with self._lock:
             self._execute(f"attach '{_literal(temporary)}' as built", ())
             try:
-                for name in ("decisions", "outcomes", "rounds"):
+                for name in ("decisions", "outcomes", "rounds", "quarantine"):
                     self._execute(f"create table built.{name} as select * from {name}", ())
             finally:
                 self._connection.execute("detach built")

@@ -1,4 +1,4 @@
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,26 @@ from router_data.compact import compact
 from router_data.dataset import load_rounds, rounds_from_tables
 from router_data.importer import import_tables
 from router_data.log import segment_paths
-from router_data.rewards import AdequacyRule
-from router_data.rounds import CONTEXT_COLUMNS, ROW_COLUMNS, Rounds
+from router_data.rewards import STEP_SIGNALS, AdequacyRule, adequacy
+from router_data.rounds import ROW_COLUMNS, Rounds
+from router_data.rows import encode_embedding, encode_features, outcome_row
 from router_data.simulator import simulate
 from router_model import features
 from router_model.errors import DatasetError
+from router_model.types import Outcome
+
+flags = st.none() | st.booleans()
+values = st.booleans() | st.integers(-(2**40), 2**40) | st.floats(-2.0, 2.0) | st.text(max_size=3)
+observed = st.builds(
+    Outcome,
+    decision_id=st.just("d"),
+    model=st.just("m"),
+    adequate=flags,
+    reward=st.none() | st.floats(0.0, 1.0),
+    tool_call_valid=flags,
+    error=st.none() | st.just("timeout"),
+    signals=st.dictionaries(st.sampled_from([*STEP_SIGNALS, "edits"]), values),
+)
 
 
 def load(log: Path, **options: object) -> Rounds:
@@ -36,78 +51,6 @@ def assert_equal(first: Rounds, second: Rounds) -> None:
         if field.name != "skipped":
             left, right = getattr(first, field.name), getattr(second, field.name)
             np.testing.assert_array_equal(left, right, err_msg=field.name)
-    assert first.snapshot_hash == second.snapshot_hash
-
-
-# --- Rounds ---
-
-
-def test_a_matrix_averages_attempts_and_marks_what_was_not_observed(tmp_path: Path) -> None:
-    rows = [
-        decision("d1", **KNOWN),
-        outcome("d1", attempt=0, cost_usd=1.0),
-        outcome("d1", attempt=1, cost_usd=3.0),
-        outcome("d1", attempt=2, cost_usd=None),
-        outcome("d1", attempt=3, model="large", cost_usd=5.0),
-        decision("d2", **KNOWN),
-        outcome("d2", model="large", cost_usd=None),
-    ]
-    write_log(tmp_path, rows)
-    rounds = load(tmp_path)
-    assert rounds.models == ("large", "small")
-    nan = np.nan
-    np.testing.assert_array_equal(rounds.matrix("cost_usd"), [[5.0, 2.0], [nan, nan]])
-    np.testing.assert_array_equal(
-        rounds.matrix("cost_usd", ["small", "unknown"]), [[2.0, nan], [nan, nan]]
-    )
-    assert rounds.model.tolist() == ["small", "small", "small", "large", "large"]
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.data())
-def test_selecting_keeps_exactly_the_rows_of_the_chosen_contexts(data: st.DataObject) -> None:
-    rounds = simulate(20, seed=3).rounds()
-    mask = np.array(data.draw(st.lists(st.booleans(), min_size=20, max_size=20)), dtype=bool)
-    chosen = rounds.select(mask)
-    np.testing.assert_array_equal(chosen.decision_id, rounds.decision_id[mask])
-    np.testing.assert_array_equal(chosen.features, rounds.features[mask])
-    np.testing.assert_array_equal(chosen.matrix("reward"), rounds.matrix("reward")[mask])
-    assert chosen.n_rows == int(mask.sum()) * len(rounds.models)
-
-
-def test_selecting_models_keeps_every_context() -> None:
-    rounds = simulate(10).rounds()
-    chosen = rounds.select_models(["model-03", "model-01", "unknown"])
-    assert chosen.models == ("model-01", "model-03")
-    assert (chosen.n_contexts, chosen.n_rows) == (10, 20)
-    expected = rounds.matrix("cost_usd", chosen.models)
-    np.testing.assert_array_equal(chosen.matrix("cost_usd"), expected)
-
-
-def test_a_mask_of_the_wrong_length_is_refused() -> None:
-    with pytest.raises(DatasetError, match="context_mask"):
-        simulate(10).rounds().select(np.ones(9, dtype=bool))
-
-
-def test_columns_of_different_lengths_are_refused() -> None:
-    rounds = simulate(10).rounds()
-    with pytest.raises(DatasetError, match="cost_usd: got 1 entries, expected 50"):
-        replace(rounds, cost_usd=np.zeros(1))
-
-
-@pytest.mark.parametrize("name", [*CONTEXT_COLUMNS, *ROW_COLUMNS])
-def test_the_snapshot_hash_depends_on_every_column(name: str) -> None:
-    rounds = replace(simulate(5).rounds(), embedding=np.zeros((5, 2), dtype=np.float32))
-    values = getattr(rounds, name).copy()
-    values.flat[0] = "other" if values.dtype == object else 7
-    assert replace(rounds, **{name: values}).snapshot_hash != rounds.snapshot_hash
-
-
-def test_the_snapshot_hash_does_not_depend_on_the_kind_of_nan() -> None:
-    rounds = simulate(5).rounds()
-    negative = np.full(rounds.n_rows, -np.nan)
-    positive = np.full(rounds.n_rows, np.nan)
-    first, second = (replace(rounds, tool_call_valid=values) for values in (negative, positive))
     assert first.snapshot_hash == second.snapshot_hash
 
 
@@ -135,6 +78,61 @@ def test_contexts_of_another_schema_or_encoder_are_left_out_and_counted(tmp_path
     assert load(tmp_path, encoder="old").decision_id.tolist() == ["d3"]
     np.testing.assert_array_equal(rounds.features, [VALUES] * 3)
     np.testing.assert_array_equal(rounds.embedding, [VALUES] * 3)
+
+
+def test_features_or_embeddings_cut_short_are_left_out_and_counted(tmp_path: Path) -> None:
+    short = {"features": encode_features(VALUES[:2])}
+    rows = [decision(f"d{i}", **KNOWN) for i in range(3)]
+    rows.append(decision("d3", **KNOWN | short))
+    rows.append(decision("d4", **KNOWN | {"embedding": encode_embedding(VALUES[:1])}))
+    write_log(tmp_path, rows)
+    rounds = load(tmp_path)
+    assert rounds.decision_id.tolist() == ["d0", "d1", "d2"]
+    assert rounds.skipped == {"decision: features or embedding of odd length": 2}
+
+
+def test_a_drawn_action_without_outcome_has_a_row_with_its_propensity_alone(tmp_path: Path) -> None:
+    write_log(tmp_path, [decision(**KNOWN), decision("d2", **KNOWN), outcome("d2")])
+    rounds = load(tmp_path)
+    assert (rounds.n_contexts, rounds.n_rows, rounds.n_observed) == (2, 2, 1)
+    assert rounds.model.tolist() == ["small", "small"]
+    assert rounds.propensity.tolist() == [0.5, 0.5]
+    for name in set(ROW_COLUMNS) - {"attempt", "propensity"}:
+        assert np.isnan(getattr(rounds, name)[0]), name
+
+
+def test_other_decisions_without_outcome_are_left_out_and_counted(tmp_path: Path) -> None:
+    full = {"feedback": "full", "model": "", "candidates": []}
+    rows = [decision("d1", **KNOWN | full), decision("d2", **KNOWN | {"feedback": "observational"})]
+    write_log(tmp_path, [*rows, decision("d3", **KNOWN)])
+    rounds = load(tmp_path)
+    assert rounds.decision_id.tolist() == ["d3"]
+    assert rounds.skipped == {"decision: no outcome": 2}
+
+
+def test_observational_feedback_may_train_without_a_propensity(tmp_path: Path) -> None:
+    row = decision(feedback="observational", propensity=0.5, candidates=[], **KNOWN)
+    write_log(tmp_path, [row, outcome(model="anything")])
+    rounds = load(tmp_path)
+    assert (rounds.adequate.tolist(), rounds.weight.tolist()) == ([1.0], [1.0])
+    assert np.isnan(rounds.propensity).all()
+    assert rounds.key.tolist() == ["key-1"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(several=st.lists(observed, min_size=1, max_size=8))
+def test_the_log_judges_outcomes_as_single_ones_are_judged(
+    tmp_path_factory: pytest.TempPathFactory, several: list[Outcome]
+) -> None:
+    folder = tmp_path_factory.mktemp("log")
+    rows = [decision(**KNOWN)]
+    for attempt, value in enumerate(several):
+        row = outcome_row(value, tenant="acme", now_ms=2_000)
+        rows.append(row | {"decision_id": "d1", "attempt": attempt, "model": "small"})
+    write_log(folder, rows)
+    expected = [adequacy(value) for value in several]
+    numbers = [np.nan if label is None else float(label) for label in expected]
+    np.testing.assert_array_equal(load(folder).adequate, numbers)
 
 
 def test_only_the_asked_tenant_is_read(tmp_path: Path) -> None:

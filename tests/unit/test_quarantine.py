@@ -23,6 +23,9 @@ def candidates(**probabilities: float | None) -> list[Row]:
     return [{"model": name, "probability": p} for name, p in probabilities.items()]
 
 
+DEARER = [row | {"expected_cost": 9.0} for row in decision()["candidates"]]
+
+
 def counts(log: Path, **limits: Any) -> dict[str, int]:
     with Store(log) as store:
         return dict(read_quarantine(store, **limits).counts)
@@ -64,6 +67,10 @@ DECISION_FAULTS: list[tuple[str, list[Row]]] = [
     ("decision: feedback unknown", [{"feedback": "guessed"}]),
     ("decision: logged twice with different content", [{}, {"model": "large"}]),
     ("decision: logged twice with different content", [{}, {"propensity": None}]),
+    (
+        "decision: logged twice with different content",
+        [{}, {"candidates": candidates(small=0.5, tiny=0.5)}],
+    ),
 ]
 OUTCOME_FAULTS: list[tuple[str, Row]] = [
     ("outcome: model was no candidate", {"model": "unknown"}),
@@ -129,6 +136,7 @@ def test_a_faulty_decision_is_named_by_its_fault(
     "rows",
     [
         [decision(), decision(ts_ms=5_000), outcome()],
+        [decision(), decision(exploration={"budget_left_usd": 1.0}, candidates=DEARER), outcome()],
         [decision(schema=1), decision("d2", schema=2), outcome(schema=1), outcome("d2")],
         [decision(dataset="bench"), decision(dataset="bench", model="large", ts_ms=2_000)],
         [decision(), outcome(), outcome(adequate=False, ts_ms=9_000)],
@@ -141,6 +149,7 @@ def test_a_faulty_decision_is_named_by_its_fault(
     ],
     ids=[
         "the same content twice",
+        "a retry that met another budget and other estimates",
         "mixed schema versions",
         "an import repeated with other content",
         "a corrected outcome",
