@@ -24,6 +24,7 @@ from router_training.target_policies import (
     TargetPolicy,
     distribution_of,
     settings_of,
+    training_overlap,
 )
 
 LOG = uniform_log(200)
@@ -162,6 +163,14 @@ def test_a_restricted_policy_goes_with_the_log_where_it_has_no_support() -> None
 def test_an_artifact_must_read_the_logs_features() -> None:
     with pytest.raises(PolicyError, match=r"feature_schema: got .*, the log has simulated"):
         ArtifactPolicy(STARTER).distribution(LOG)
+
+
+def test_decisions_older_than_an_artifact_may_have_trained_it() -> None:
+    policy = RestrictedPolicy(ArtifactPolicy(STARTER))
+    early, late = np.zeros(LOG.n, dtype=np.int64), np.full(LOG.n, 2**45)
+    assert training_overlap(policy, replace(LOG, ts_ms=early)) == LOG.n
+    assert training_overlap(policy, replace(LOG, ts_ms=late)) == 0
+    assert training_overlap(LoggedPolicy(), replace(LOG, ts_ms=early)) == 0
 
 
 def test_settings_are_the_policys_own_where_it_has_some() -> None:

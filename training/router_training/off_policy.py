@@ -28,7 +28,7 @@ from router_training.off_policy_values import LogValues, OutcomeLog
 from router_training.ope import ESTIMATORS, dr, dr_terms, snips
 from router_training.ope_intervals import Estimate, mean_spread
 from router_training.overlap import OverlapLimits, overlap_of, require_overlap
-from router_training.target_policies import TargetPolicy, distribution_of
+from router_training.target_policies import TargetPolicy, distribution_of, training_overlap
 
 Floats = NDArray[np.float64]
 
@@ -117,7 +117,7 @@ def evaluate_policy(
         by_tenant=change.slices(logged.tenant, least=chosen.min_slice),
         by_step_type=change.slices(logged.step_type, least=chosen.min_slice),
         skipped=dict(logged.skipped),
-        notes=_notes(log),
+        notes=_notes(log, policy),
     )
 
 
@@ -184,7 +184,7 @@ def _missing(log: LogValues) -> tuple[Missing, ...]:
     )
 
 
-def _notes(log: LogValues) -> tuple[str, ...]:
+def _notes(log: LogValues, policy: TargetPolicy) -> tuple[str, ...]:
     notes = []
     logged = log.logged
     unsure = np.isfinite(logged.adequate) & (np.nan_to_num(logged.weight, nan=1.0) < 1.0)
@@ -192,6 +192,11 @@ def _notes(log: LogValues) -> tuple[str, ...]:
         notes.append(
             f"adequacy of {int(unsure.sum())} decisions was judged by weak signals; estimates "
             "are of that judgement"
+        )
+    if n_seen := training_overlap(policy, logged):
+        notes.append(
+            f"{n_seen} of {logged.n} decisions are older than the artifact: where it was trained "
+            "on them it looks better than it is; evaluate it on later ones"
         )
     if not log.has_costs:
         notes.append("no cost was reported; costs are what the router expected of its calls")

@@ -5,6 +5,7 @@ look at all that was known before the draw, never at the action that was drawn o
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -17,8 +18,8 @@ from router_data.logged import LoggedDecisions
 from router_model.artifact import verify
 from router_model.errors import RouterError
 from router_model.policy import CheapestAdequate
-from router_model.types import Candidate
 from router_training.decision_view import DecisionView, view_of
+from router_training.served_choice import chosen_by
 
 Floats = NDArray[np.float64]
 _TOLERANCE = 1e-6
@@ -106,7 +107,12 @@ class CheapestAdequatePolicy(Struct, frozen=True):
         return self.policy.version
 
     def distribution(self, logged: LoggedDecisions) -> Floats:
-        """What the policy chooses among each decision's candidates."""
+        """What the policy chooses among each decision's candidates.
+
+        Raises PolicyError for a log without any prediction, such as an imported one.
+        """
+        if not np.isfinite(logged.p_adequate[logged.candidates]).any():
+            raise PolicyError("p_adequate: the log holds no prediction, expected some to choose by")
         return chosen_by(self.policy, logged, logged.p_adequate, expected_cost=logged.expected_cost)
 
 
@@ -224,6 +230,19 @@ def distribution_of(policy: TargetPolicy, logged: LoggedDecisions) -> Floats:
     return table
 
 
+def training_overlap(policy: TargetPolicy, logged: LoggedDecisions) -> int:
+    """How many of the decisions are older than the artifact, which may have been trained on them.
+
+    0 for a policy that is no artifact. What was trained on looks better than it is.
+    """
+    if isinstance(policy, RestrictedPolicy):
+        return training_overlap(policy.policy, logged)
+    if not isinstance(policy, ArtifactPolicy):
+        return 0
+    created = datetime.fromisoformat(verify(policy.folder).created)
+    return int((logged.ts_ms < created.timestamp() * 1000).sum())
+
+
 def settings_of(policy: TargetPolicy) -> CheapestAdequate:
     """The settings of a policy that has some, the defaults for any other."""
     if isinstance(policy, RestrictedPolicy):
@@ -231,44 +250,6 @@ def settings_of(policy: TargetPolicy) -> CheapestAdequate:
     if isinstance(policy, ArtifactPolicy):
         return policy.settings
     return policy.policy if isinstance(policy, CheapestAdequatePolicy) else CheapestAdequate()
-
-
-def chosen_by(
-    policy: CheapestAdequate,
-    logged: LoggedDecisions,
-    p_adequate: Floats,
-    *,
-    expected_cost: Floats,
-) -> Floats:
-    """What the served policy chooses with these probabilities and costs.
-
-    Raises PolicyError for a log without any prediction, such as an imported one.
-    """
-    if not np.isfinite(p_adequate[logged.candidates]).any():
-        raise PolicyError("p_adequate: the log holds no prediction, expected some to choose by")
-    table = np.zeros(logged.distribution.shape)
-    known = np.where(logged.candidates & np.isfinite(expected_cost), expected_cost, 0.0)
-    dearest = known.max(axis=1, keepdims=True)
-    cost = np.where(np.isfinite(expected_cost), expected_cost, dearest)
-    p, latency = np.nan_to_num(p_adequate), np.nan_to_num(logged.tool_call_latency_ms)
-    for row in range(logged.n):
-        columns = {logged.models[j]: int(j) for j in np.flatnonzero(logged.candidates[row])}
-        candidates = [
-            Candidate(
-                model=model,
-                p_adequate=float(p[row, j]),
-                expected_cost=float(cost[row, j]),
-                input_tokens=0,
-                cached_tokens=0,
-                output_tokens=0.0,
-                tool_call_latency_ms=float(latency[row, j]),
-            )
-            for model, j in columns.items()
-        ]
-        choice = policy.choose(candidates, is_side_call=bool(logged.is_side_call[row]))
-        for model, probability in choice.distribution.items():
-            table[row, columns[model]] = probability
-    return table
 
 
 def _probabilities(
