@@ -76,7 +76,11 @@ def test_a_run_registers_a_challenger_with_its_lineage(done: Done) -> None:
     assert challenger.number == done.result.version.number
     assert len(challenger.tags["data_snapshot"]) == 64
     assert challenger.tags["encoder_hash"] == done.encoder.hash
-    assert challenger.tags["gate"] == "passed" or done.result.against
+    assert challenger.tags["gate"] == done.result.gate.verdict
+    assert challenger.metrics["gate.n_reasons"] == len(done.result.gate.reasons)
+    assert int(challenger.tags["trained_until_ms"]) > 0
+    files = {f.path for f in done.registry.client.list_artifacts(challenger.run_id, "report")}
+    assert {"report/gate.json", "report/held_out.json"} <= files
     params = done.registry.client.get_run(challenger.run_id).data.params
     assert params["embedding_dim"] == "16"
     assert challenger.metrics["brier_loss"] == pytest.approx(done.result.metrics["brier_loss"])
@@ -131,27 +135,22 @@ def test_an_artifact_of_other_features_is_refused(done: Done, tmp_path: Path) ->
 
 
 def test_a_second_run_is_compared_with_the_champion(done: Done, tmp_path: Path) -> None:
-    done.registry.promote()
-    loaded: list[Path] = []
-    real = tools(PARAMS, done.state)
-
-    def load(folder: Path) -> Any:
-        loaded.append(folder)
-        return real.load(folder)
-
+    champion = done.registry.promote()
     result = run(
         done.state,
         params=PARAMS,
         registry=done.registry,
-        tools=type(real)(
-            fit=real.fit, write=real.write, load=load, require_encoder=real.require_encoder
-        ),
+        tools=tools(PARAMS, done.state),
         work=tmp_path,
     )
-    assert len(loaded) == 1
-    # the same data, seed and parameters: nothing can speak against it
-    assert not [reason for reason in result.against if "champion" in reason]
-    assert result.version.number != done.registry.get("champion").number
+    assert result.gate.champion == champion.number
+    found = {finding.code: finding for finding in result.gate.findings}
+    # the same data, seed and parameters: exactly as good
+    assert found["utility.data"].is_ok
+    assert found["utility.data"].figures["estimate"] == 0.0
+    assert found["latency"].figures["ratio"] == pytest.approx(1.0, abs=0.5)
+    assert result.version.number != champion.number
+    assert result.version.metrics["gate.utility.data.estimate"] == 0.0
 
 
 def test_an_unknown_encoder_is_an_error_that_names_it(tmp_path: Path) -> None:

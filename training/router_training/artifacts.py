@@ -21,7 +21,11 @@ from router_model.policy import CheapestAdequate
 from router_model.tenants import load_tenants, save_tenants
 from router_training.certification import certify_contracts
 from router_training.fit import FittedPredictor, fit_predictor
+from router_training.gate import GateReport
+from router_training.gate_run import judge
 from router_training.goldens import golden_cards, golden_contexts
+from router_training.held_out import HeldOut
+from router_training.intervals import Resampling
 from router_training.params import TrainingParams
 from router_training.pipeline import Tools
 
@@ -42,8 +46,24 @@ def tools(params: TrainingParams, state: Path) -> Tools[FittedPredictor]:
     ) -> tuple[Certified, ...]:
         return certify_contracts(predictor, test, logged, params=params)
 
+    def judge_artifact(
+        challenger: Path, champion: Path | None, champion_name: str, held_out: HeldOut
+    ) -> GateReport:
+        return judge(
+            challenger,
+            champion,
+            held_out,
+            load=load_artifact,
+            champion_name=champion_name,
+            resampling=Resampling(n_resamples=params.n_resamples, seed=params.seed),
+        )
+
     return Tools(
-        fit=fit_predictor, certify=certify, write=write, load=load_artifact, require_encoder=find
+        fit=fit_predictor,
+        certify=certify,
+        write=write,
+        judge=judge_artifact,
+        require_encoder=find,
     )
 
 

@@ -1,57 +1,88 @@
-"""Whether a challenger may replace the champion, with reasons."""
+"""The promotion gate: what a challenger has to show before it may replace the champion.
 
-from collections.abc import Mapping
+Both are judged on the same held-out part of the log. A challenger passes when it is shown to be
+not worse (non-inferiority), not when it is not shown to be worse: what can't be told is a reason
+against it too.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """How much worse than the champion a challenger may be on the same held-out contexts."""
+    """What is allowed; each trades improvements that are missed for mistakes that are made."""
 
-    max_score_drop: float = 0.01
-    max_cost_rise: float = 0.05
+    margin: float = 0.02
+    """Net utility that may be lost, in shares of an inadequate answer: 0.02 is two in a hundred."""
     max_calibration_loss: float = 0.1
+    """Largest expected calibration error."""
+    max_calibration_rise: float = 0.03
+    """Largest rise of it over the champion's."""
+    max_latency_ratio: float = 2.0
+    """Largest time of one prediction, in times of the champion's."""
+    min_slice: int = 100
+    """Fewest decisions of a tenant or step type that are looked at by themselves."""
+    level: float = 0.95
+    """Confidence of intervals."""
 
 
-def reasons_against(
-    challenger: Mapping[str, float],
-    champion: Mapping[str, float] | None,
-    *,
-    limits: Limits | None = None,
-) -> tuple[str, ...]:
-    """Why the challenger should not be promoted; empty when nothing speaks against it.
+class Finding(Struct, frozen=True, kw_only=True):
+    """One thing that was checked: what was found, with its figures, and whether it is allowed."""
 
-    Both are headline metrics of a report; without a champion only the calibration is looked at.
-
-    >>> reasons_against({"score": 0.7}, {"score": 0.8})
-    ('score: 0.7000, the champion has 0.8000; a drop of at most 0.01 is allowed',)
-    """
-    allowed = limits or Limits()
-    reasons = []
-    calibration = challenger.get("expected_calibration_loss", 0.0)
-    if calibration > allowed.max_calibration_loss:
-        reasons.append(
-            f"expected_calibration_loss: {calibration:.4f}, at most "
-            f"{allowed.max_calibration_loss:g} is allowed"
-        )
-    if champion is None:
-        return tuple(reasons)
-    if _has_both("score", challenger, champion):
-        ours, theirs = challenger["score"], champion["score"]
-        if ours < theirs - allowed.max_score_drop:
-            reasons.append(
-                f"score: {ours:.4f}, the champion has {theirs:.4f}; a drop of at most "
-                f"{allowed.max_score_drop:g} is allowed"
-            )
-    if _has_both("cost", challenger, champion):
-        ours, theirs = challenger["cost"], champion["cost"]
-        if ours > theirs * (1 + allowed.max_cost_rise):
-            reasons.append(
-                f"cost: {ours:.6f}, the champion has {theirs:.6f}; a rise of at most "
-                f"{allowed.max_cost_rise:.0%} is allowed"
-            )
-    return tuple(reasons)
+    code: str
+    is_ok: bool
+    text: str
+    figures: Mapping[str, float] = {}
 
 
-def _has_both(name: str, first: Mapping[str, float], second: Mapping[str, float]) -> bool:
-    return name in first and name in second
+class GateReport(Struct, frozen=True, kw_only=True):
+    """Everything that was checked; `champion` is "" when there was none to compare with."""
+
+    champion: str
+    n_held_out: int
+    n_live: int
+    limits: Limits
+    findings: tuple[Finding, ...]
+
+    @property
+    def reasons(self) -> tuple[Finding, ...]:
+        """What speaks against a promotion; nothing does when it is empty."""
+        return tuple(finding for finding in self.findings if not finding.is_ok)
+
+    @property
+    def verdict(self) -> str:
+        """ "passed", or the reasons in one line, as the tag `gate` has it.
+
+        >>> GateReport(champion="", n_held_out=9, n_live=0, limits=Limits(), findings=()).verdict
+        'passed'
+        """
+        return "; ".join(f"{reason.code}: {reason.text}" for reason in self.reasons) or "passed"
+
+
+def gate_metrics(report: GateReport) -> dict[str, float]:
+    """Every finite figure as a metric `gate.<code>.<figure>`, and the number of reasons."""
+    metrics = {"gate.n_reasons": float(len(report.reasons)), "gate.n_live": float(report.n_live)}
+    for finding in report.findings:
+        for name, value in finding.figures.items():
+            if math.isfinite(value):
+                metrics[f"gate.{_plain(finding.code)}.{_plain(name)}"] = float(value)
+    return metrics
+
+
+def render_gate(report: GateReport) -> str:
+    """The findings as text, one a line, those against it marked."""
+    against = f"champion version {report.champion}" if report.champion else "no champion"
+    lines = [f"gate: {report.n_held_out} held-out requests, {report.n_live} live; {against}"]
+    lines += [f"  {'ok ' if f.is_ok else 'NO '} {f.code}: {f.text}" for f in report.findings]
+    return "\n".join(lines)
+
+
+def joined(findings: Iterable[Iterable[Finding]]) -> tuple[Finding, ...]:
+    """Findings of several checks as one list."""
+    return tuple(finding for some in findings for finding in some)
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)

@@ -4,18 +4,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import msgspec
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import replace
 
 from router_data.dataset import load_rounds
 from router_data.logged import LoggedDecisions, load_logged
 from router_data.rounds import Rounds
+from router_model.artifact import read_manifest
 from router_model.contract import Certified
 from router_model.errors import DatasetError
 from router_training.crossval import Predictor
 from router_training.evaluate import evaluate_rounds
-from router_training.gate import reasons_against
+from router_training.gate import GateReport, gate_metrics
+from router_training.held_out import HeldOut, held_out_keys, held_out_of, write_keys
 from router_training.intervals import Resampling
 from router_training.matrix import matrix_of
 from router_training.params import TrainingParams, as_dict
@@ -33,6 +35,7 @@ STEPS = (
     "evaluate",
     "certify",
     "artifact",
+    "gate",
     "register",
 )
 
@@ -41,10 +44,11 @@ P = TypeVar("P", bound=Predictor)
 
 
 class Tools(Struct, Generic[P], frozen=True, kw_only=True):
-    """What a run is done with: fitting, certifying, and writing and reading an artifact folder.
+    """What a run is done with: fitting, certifying, writing an artifact folder, judging it.
 
     `certify` takes the predictor, the test part, and the live decisions with their propensities.
     `write` takes the predictor, an empty folder, and a mapping of metrics, lineage, contracts.
+    `judge` takes that folder, the champion's (None without one) and the champion's number.
     `require_encoder` raises when the text encoder with a hash is not at hand: it has to go into
     the artifact, because new requests must be embedded as the log was.
     """
@@ -52,20 +56,30 @@ class Tools(Struct, Generic[P], frozen=True, kw_only=True):
     fit: Callable[..., P]
     certify: Callable[[P, Rounds, LoggedDecisions | None], tuple[Certified, ...]]
     write: Callable[[P, Path, Mapping[str, Any]], None]
-    load: Callable[[Path], P]
+    judge: Callable[[Path, Path | None, str, HeldOut], GateReport]
     require_encoder: Callable[[str], object]
 
 
 class RunResult(Struct, frozen=True, kw_only=True):
-    """What a run made and found; `against` says why the challenger should not be promoted."""
+    """What a run made and found; `gate` says what speaks against the challenger.
+
+    `n_observed` contexts had an outcome; `skipped` counts what was left out, by reason.
+    """
 
     version: Version
     reports: Mapping[str, Report]
     metrics: Mapping[str, float]
-    against: tuple[str, ...]
+    gate: GateReport
+    n_observed: int
+    skipped: Mapping[str, int]
     n_train: int
     n_calibrate: int
     n_test: int
+
+    @property
+    def against(self) -> tuple[str, ...]:
+        """Why the challenger should not be promoted, in words; empty when nothing objects."""
+        return tuple(reason.text for reason in self.gate.reasons)
 
 
 def run(
@@ -97,27 +111,37 @@ def run(
     on_step("evaluate")
     reports = reports_on(test, predictor, params=params)
     metrics = metrics_on(test, predictor, reports, params=params)
-    against = reasons_against(
-        metrics, champion_metrics(test, registry, tools=tools, params=params, work=work)
-    )
     on_step("certify")
-    contracts = tools.certify(predictor, test, live_decisions(state, rounds, params))
+    live = live_decisions(state, rounds, params)
+    contracts = tools.certify(predictor, test, live)
     on_step("artifact")
-    tags = lineage(rounds, split, against)
+    tags = lineage(rounds, split)
     artifact = work / "artifact"
     artifact.mkdir()
     about = {"metrics": metrics, "lineage": tags, "contracts": contracts, "note": note}
     tools.write(predictor, artifact, about)
-    files = write_reports(reports, work / "report")
+    on_step("gate")
+    keys = held_out_keys(rounds, split.test)
+    gate = judged(artifact, held_out_of(rounds, live, keys), registry, tools=tools, work=work)
     on_step("register")
     version = registry.register(
-        artifact, params=as_dict(params), metrics=metrics, tags=tags, files=files
+        artifact,
+        params=as_dict(params),
+        metrics=metrics | gate_metrics(gate),
+        tags=tags | {"gate": gate.verdict, "artifact_version": read_manifest(artifact).version},
+        files=[
+            *write_reports(reports, work / "report"),
+            write_keys(keys, work),
+            gate_file(gate, work),
+        ],
     )
     return RunResult(
         version=version,
         reports=reports,
         metrics=metrics,
-        against=against,
+        gate=gate,
+        n_observed=rounds.n_observed,
+        skipped=rounds.skipped,
         n_train=train.n_contexts,
         n_calibrate=later.n_contexts,
         n_test=test.n_contexts,
@@ -215,23 +239,21 @@ def metrics_on(
     return metrics
 
 
-def champion_metrics(
-    test: Rounds, registry: Registry, *, tools: Tools[P], params: TrainingParams, work: Path
-) -> dict[str, float] | None:
-    """The champion's metrics on the same test part; None when there is no champion."""
+def judged(
+    artifact: Path, held_out: HeldOut, registry: Registry, *, tools: Tools[P], work: Path
+) -> GateReport:
+    """What the gate says of an artifact beside the champion, if there is one."""
     champion = registry.find("champion")
     if champion is None:
-        return None
+        return tools.judge(artifact, None, "", held_out)
     folder = work / "champion"
     folder.mkdir()
-    predictor = tools.load(registry.download(champion, folder))
-    quick = replace(params, n_resamples=1)
-    reports = reports_on(test, predictor, params=quick)
-    return metrics_on(test, predictor, reports, params=quick)
+    return tools.judge(artifact, registry.download(champion, folder), champion.number, held_out)
 
 
-def lineage(rounds: Rounds, split: TimeSplit, against: tuple[str, ...]) -> dict[str, str]:
-    """What a version came from, as tags."""
+def lineage(rounds: Rounds, split: TimeSplit) -> dict[str, str]:
+    """What a version came from, as tags; it learned from nothing after `trained_until_ms`."""
+    learned = split.train | split.calibrate
     names, counts = np.unique(rounds.dataset.astype(str), return_counts=True)
     return {
         "datasets": ", ".join(
@@ -244,7 +266,8 @@ def lineage(rounds: Rounds, split: TimeSplit, against: tuple[str, ...]) -> dict[
         "n_train": str(int(split.train.sum())),
         "n_calibrate": str(int(split.calibrate.sum())),
         "n_test": str(int(split.test.sum())),
-        "gate": "; ".join(against) or "passed",
+        "n_observed": str(rounds.n_observed),
+        "trained_until_ms": str(int(rounds.ts_ms[learned].max()) + 1),
     }
 
 
@@ -259,3 +282,10 @@ def write_reports(reports: Mapping[str, Report], folder: Path) -> list[Path]:
         renamed = [picture.rename(folder / f"{name}.{picture.name}") for picture in pictures]
         files += [path, *renamed]
     return files
+
+
+def gate_file(gate: GateReport, folder: Path) -> Path:
+    """Write the gate's report as `gate.json`; returns the file."""
+    path = folder / "gate.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(gate), indent=2))
+    return path

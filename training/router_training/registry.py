@@ -6,7 +6,6 @@ names another; MLflow's telemetry is switched off, so the default makes no netwo
 """
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct
 
 from router_model.errors import RouterError
-from router_training.exports import forget_old, fresh_folder, point_to
+from router_training.exports import replace_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 MODEL = "router"
 EXPERIMENT = "router"
 ARTIFACT = "artifact"
+REPORT = "report"
 Alias = Literal["champion", "challenger", "previous"]
 ALIASES: tuple[Alias, ...] = ("champion", "challenger", "previous")
 _MAX_PARAM = 500
@@ -114,7 +114,7 @@ class Registry:
             self.client.set_tag(version.run_id, name, value[:_MAX_TAG])
         self._log_metrics(version.run_id, metrics or {})
         for file in files:
-            self.client.log_artifact(version.run_id, str(file), "report")
+            self.client.log_artifact(version.run_id, str(file), REPORT)
 
     def find(self, alias: Alias) -> Version | None:
         """The version an alias points to, None when nothing has it."""
@@ -172,25 +172,28 @@ class Registry:
         """The artifact of a version, copied below an existing folder."""
         return Path(self.client.download_artifacts(version.run_id, ARTIFACT, str(folder)))
 
+    def download_report(self, version: Version, name: str, folder: Path) -> Path | None:
+        """A file that was registered beside the artifact, None when there is no such one."""
+        path = f"{REPORT}/{name}"
+        if path not in {file.path for file in self.client.list_artifacts(version.run_id, REPORT)}:
+            return None
+        return Path(self.client.download_artifacts(version.run_id, path, str(folder)))
+
     def export(
         self, alias: Alias, dest: Path, *, check: Callable[[Path], object] | None = None
     ) -> Version:
         """Write the artifact of an alias to `dest`, which is complete at every moment.
 
-        `dest` becomes a link to a folder of its own version beside it, replaced in one step, so
-        that a reader never sees half of each. `check` may refuse the folder before that by
-        raising. The two latest exports are kept.
+        `dest` becomes a link to a folder beside it, replaced in one step. `check` may refuse the
+        folder before that by raising. The two latest exports are kept.
         """
         version = self.get(alias)
-        dest.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=dest.parent, prefix=f".{dest.name}.") as scratch:
-            fetched = self.download(version, Path(scratch))
-            if check is not None:
-                check(fetched)
-            target = fresh_folder(dest, version.number)
-            fetched.rename(target)
-        point_to(dest, target)
-        forget_old(dest, keep=target)
+        replace_folder(
+            dest,
+            lambda scratch: self.download(version, scratch),
+            name=f"v{version.number}",
+            check=check,
+        )
         return version
 
     @property
@@ -231,7 +234,7 @@ class Registry:
             for name, folder in folders.items():
                 client.log_artifacts(run_id, str(folder), name)
             for file in files:
-                client.log_artifact(run_id, str(file), "report")
+                client.log_artifact(run_id, str(file), REPORT)
             status = "FINISHED"
         finally:
             client.set_terminated(run_id, status)

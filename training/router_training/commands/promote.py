@@ -1,4 +1,4 @@
-"""`router-train promote`, `export`, `rollback`: which version serves."""
+"""`router-train gate`, `promote`, `export`, `rollback`: which version serves."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,16 +7,45 @@ import typer
 
 from router_training.commands.shared import (
     DEFAULT_STATE,
+    ParamsFile,
     State,
     alias_of,
     app,
     export_alias,
     one_line_errors,
+    params_of,
     promote_challenger,
-    report_gate,
     require_folder,
 )
 from router_training.registry import Registry
+
+
+@app.command(epilog="Example: router-train gate --state ./var")
+def gate(
+    state: State = DEFAULT_STATE,
+    margin: Annotated[
+        float, typer.Option(min=0, help="Net utility that may be lost, in inadequate answers.")
+    ] = 0.02,
+    min_slice: Annotated[
+        int, typer.Option(min=2, help="Fewest decisions of a tenant or step type looked at.")
+    ] = 100,
+    params_file: ParamsFile = None,
+) -> None:
+    """Judge the challenger against the champion on the newest log; exit code 1 on objections."""
+    with one_line_errors():
+        from router_training.gate import Limits, render_gate
+        from router_training.gate_again import judge_again
+
+        require_folder(state, "--state")
+        report = judge_again(
+            state,
+            Registry(state),
+            params=params_of(params_file),
+            limits=Limits(margin=margin, min_slice=min_slice),
+        )
+        typer.echo(render_gate(report))
+        if report.reasons:
+            raise typer.Exit(1)
 
 
 @app.command(epilog="Example: router-train promote --state ./var")
@@ -26,13 +55,14 @@ def promote(
         bool, typer.Option("--force", help="Promote even if the gate objected.")
     ] = False,
 ) -> None:
-    """Make the challenger champion and export it to the service."""
+    """Make the challenger champion and export it to the service; refused when the gate objects."""
     with one_line_errors():
         require_folder(state, "--state")
         registry = Registry(state)
-        gate = registry.get("challenger").tags.get("gate", "passed")
-        if gate != "passed" and not force:
-            report_gate((gate,))
+        verdict = registry.get("challenger").tags.get("gate", "not judged")
+        if verdict != "passed" and not force:
+            for reason in verdict.split("; "):
+                typer.echo(f"gate: {reason}", err=True)
             raise typer.Exit(1)
         promote_challenger(registry, state)
 

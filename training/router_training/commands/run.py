@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from tqdm import tqdm
@@ -15,10 +15,12 @@ from router_training.commands.shared import (
     one_line_errors,
     params_of,
     promote_challenger,
-    report_gate,
     require_folder,
 )
 from router_training.registry import Registry
+
+if TYPE_CHECKING:
+    from router_training.pipeline import RunResult
 
 
 @app.command(epilog="Example: router-train run --state ./var --params training/params.toml")
@@ -34,7 +36,7 @@ def run(
 ) -> None:
     """Train on the log, evaluate on its latest part, register a challenger."""
     with one_line_errors():
-        from router_training import pipeline, render
+        from router_training import pipeline
         from router_training.artifacts import tools
 
         params = params_of(params_file)
@@ -59,22 +61,33 @@ def run(
                 on_step=on_step,
             )
             bar.update(len(pipeline.STEPS) - bar.n)
-        for report in result.reports.values():
-            typer.echo(render.render(report) + "\n")
-        if not result.reports:
-            typer.echo("no request was answered by two models: probabilities only, no policies")
-        for name in ("expected_calibration_loss", "brier_loss", "auc_score"):
-            if name in result.metrics:
-                typer.echo(f"{name}: {result.metrics[name]:.4f}")
-        typer.echo(
-            f"challenger: version {result.version.number}, trained on {result.n_train}, "
-            f"calibrated on {result.n_calibrate}, tested on {result.n_test} requests"
-        )
-        report_gate(result.against)
-        if promote_now and result.against:
+        _tell(result)
+        if promote_now and result.gate.reasons:
             raise typer.Exit(1)
         if promote_now:
             promote_challenger(registry, state)
+
+
+def _tell(result: "RunResult") -> None:
+    """Print reports, calibration, what was left out and why, and what the gate found."""
+    from router_training import render
+    from router_training.gate import render_gate
+
+    for report in result.reports.values():
+        typer.echo(render.render(report) + "\n")
+    if not result.reports:
+        typer.echo("no request was answered by two models: probabilities only, no policies")
+    for name in ("expected_calibration_loss", "brier_loss", "auc_score"):
+        if name in result.metrics:
+            typer.echo(f"{name}: {result.metrics[name]:.4f}")
+    typer.echo(
+        f"challenger: version {result.version.number}, trained on {result.n_train}, "
+        f"calibrated on {result.n_calibrate}, tested on {result.n_test} requests, "
+        f"{result.n_observed} of them with an outcome"
+    )
+    for reason, n in sorted(result.skipped.items()):
+        typer.echo(f"left out: {reason}: {n}")
+    typer.echo(render_gate(result.gate), err=bool(result.gate.reasons))
 
 
 @app.command(

@@ -29,7 +29,11 @@ DEFAULT_STATE = Path("var")
 
 
 def promote_challenger(registry: Registry, state: Path) -> None:
-    """Make the challenger champion and export it to the service."""
+    """Make the challenger champion, export it to the service, and end its rollout."""
+    from router_training.rollout import read_rollout, stop
+
+    if read_rollout(state).mode != "off":
+        stop(state, registry, reason="promoted")
     version = registry.promote()
     typer.echo(f"champion: version {version.number}")
     export_alias(registry, "champion", state / "artifact")
@@ -41,12 +45,6 @@ def export_alias(registry: Registry, alias: Alias, dest: Path) -> None:
 
     version = registry.export(alias, dest, check=check)
     typer.echo(f"exported: version {version.number} to {dest}")
-
-
-def report_gate(against: tuple[str, ...]) -> None:
-    """Print what speaks against a promotion."""
-    for reason in against:
-        typer.echo(f"gate: {reason}", err=True)
 
 
 def alias_of(name: str) -> Alias:
