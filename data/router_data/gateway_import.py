@@ -204,7 +204,7 @@ class GatewayRowMaker:
         return [outcome, decision]
 
     def _decision(self, call: GatewayCall) -> Row:
-        body = bytes(call.request)
+        body = _body(call)
         wire_format = _wire_format(call, body)
         request = formats.parse(body, wire_format=wire_format, path=call.path)
         caller = Caller(
@@ -248,6 +248,12 @@ class GatewayRowMaker:
 def _identity(decision: Row) -> tuple[Any, ...]:
     names = ("ts_ms", "key", "user", "session", "model", "request_hash")
     return tuple(decision[name] for name in names)
+
+
+def _body(call: GatewayCall) -> bytes:
+    """The client's body, which may also have been logged as text."""
+    body = bytes(call.request)
+    return msgspec.json.decode(body, type=str).encode() if body.startswith(b'"') else body
 
 
 def _wire_format(call: GatewayCall, body: bytes) -> WireFormat:

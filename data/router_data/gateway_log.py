@@ -4,9 +4,10 @@
      "request": {...the client's body, any dialect...}, "usage": {"input_tokens": 900, ...},
      "cost_usd": 0.01, "latency_ms": 1200, "signals": {"retried": true}}
 
-`ts` (ISO 8601, or Unix time in seconds or milliseconds), `request` and `model` are needed. `id`
-names the call where two could otherwise be equal. `distribution` maps models to the probability
-with which the gateway drew them, `propensity` is that of `model`. Other members are ignored.
+`ts` (ISO 8601, or Unix time in seconds or milliseconds), `request` (an object, or text that holds
+one) and `model` are needed. `id` names the call where two could otherwise be equal.
+`distribution` maps models to the probability with which the gateway drew them, `propensity` is
+that of `model`. Other members are ignored.
 """
 
 from collections.abc import Iterator, Mapping

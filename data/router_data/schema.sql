@@ -96,18 +96,19 @@ end;
 
 -- One row per outcome of a known decision. A propensity belongs to the drawn action only:
 -- attempts with another model (fallbacks after a failure) have none, nor have the decisions of
--- another gateway.
+-- another gateway. An outcome may name the drawn model by its snapshot.
 create macro rounds_until(until_ms) as table
     select
         d.tenant, d.decision_id, d.ts_ms, d."key", d."user", d."session", d."group", d.task,
         d.dataset, d.step_type, d.request_hash, d.feedback, d.policy, d.versions,
         d.feature_schema, d.encoder, d.input_tokens as estimated_input_tokens,
-        o.attempt, o.model, o.adequate, o.reward, o.error, o.cost_usd,
+        o.attempt, case when o.model = d.snapshot then d.model else o.model end as model,
+        o.adequate, o.reward, o.error, o.cost_usd,
         o."usage".input_tokens as input_tokens, o."usage".cached_tokens as cached_tokens,
         o."usage".output_tokens as output_tokens, o.latency_ms, o.tool_call_latency_ms,
         o.tool_call_valid, o.signals, o.ts_ms as outcome_ts_ms,
         case when d.feedback = 'full' then 1.0
-             when coalesce(d.feedback, 'bandit') = 'bandit' and o.model = d.model
+             when coalesce(d.feedback, 'bandit') = 'bandit' and o.model in (d.model, d.snapshot)
              then d.propensity end as propensity
     from outcomes_until(until_ms) o
     join decisions_until(until_ms) d on o.tenant = d.tenant and o.decision_id = d.decision_id;
@@ -155,8 +156,8 @@ create macro conflicting_until(until_ms) as table
 -- decision in it are left out with their decision and not listed again.
 create macro quarantine_until(until_ms) as table
     with read_decisions as (
-        select d."schema", d.tenant, d.decision_id, d.ts_ms, d.model, d.propensity,
-               coalesce(d.feedback, 'bandit') as kind_of_feedback,
+        select d."schema", d.tenant, d.decision_id, d.ts_ms, d.model, d.snapshot,
+               d.propensity, coalesce(d.feedback, 'bandit') as kind_of_feedback,
                from_json(d.candidates, '[{"model": "VARCHAR", "probability": "DOUBLE"}]')
                    as options,
                c.decision_id is not null as is_conflicting
@@ -201,7 +202,7 @@ create macro quarantine_until(until_ms) as table
             when o.reward not between 0 and 1 then 'outcome: reward not in [0, 1]'
             when coalesce(o.model, '') = '' then 'outcome: model missing'
             when d.kind_of_feedback = 'bandit' and o.model != d.model
-                and not coalesce(list_contains(d.models, o.model), false)
+                and o.model is distinct from d.snapshot and not coalesce(list_contains(d.models, o.model), false)
                 then 'outcome: model was no candidate'
             end as reason
         from outcomes_until(until_ms) o

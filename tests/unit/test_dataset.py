@@ -175,6 +175,13 @@ def test_fallback_attempts_have_no_propensity(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load(tmp_path).propensity, [0.5, np.nan])
 
 
+def test_an_outcome_may_name_the_drawn_model_by_its_snapshot(tmp_path: Path) -> None:
+    row = decision(snapshot="small-2026-01-01", **KNOWN)
+    write_log(tmp_path, [row, outcome(model="small-2026-01-01")])
+    rounds = load(tmp_path)
+    assert (rounds.models, rounds.propensity.tolist()) == (("small",), [0.5])
+
+
 def test_an_empty_log_is_an_error_that_says_why(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="empty log"):
         load(tmp_path)

@@ -83,6 +83,12 @@ def test_features_embedding_session_and_hash_are_those_of_a_live_request(tmp_pat
     np.testing.assert_array_equal(rounds.embedding[0], embed(context, encoder))
 
 
+def test_a_body_logged_as_text_is_the_same_request(tmp_path: Path) -> None:
+    text = msgspec.json.encode(CHAT).decode()
+    report = imported(tmp_path, call(request=CHAT), call(request=text))
+    assert (report.n_decisions, report.problems) == (1, {"line: the same call again": 1})
+
+
 def test_a_gateway_that_says_how_it_drew_gives_bandit_feedback(tmp_path: Path) -> None:
     drawn = {"propensity": 0.25, "distribution": {"small": 0.25, "large": 0.75}, "adequate": True}
     imported(tmp_path, call(0, **drawn), call(1, propensity=0.25, adequate=True))

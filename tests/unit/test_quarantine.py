@@ -13,6 +13,7 @@ from router_data.compact import compact
 from router_data.dataset import load_rounds
 from router_data.logged import load_logged
 from router_data.quarantine import read_quarantine
+from router_data.rows import ROW_SCHEMA
 from router_data.store import Store
 from router_model.errors import DatasetError
 
@@ -137,6 +138,8 @@ def test_a_faulty_decision_is_named_by_its_fault(
     [
         [decision(), decision(ts_ms=5_000), outcome()],
         [decision(), decision(exploration={"budget_left_usd": 1.0}, candidates=DEARER), outcome()],
+        [decision(schema=ROW_SCHEMA), outcome(schema=ROW_SCHEMA)],
+        [decision(snapshot="small-2026-01-01"), outcome(model="small-2026-01-01")],
         [decision(schema=1), decision("d2", schema=2), outcome(schema=1), outcome("d2")],
         [decision(dataset="bench"), decision(dataset="bench", model="large", ts_ms=2_000)],
         [decision(), outcome(), outcome(adequate=False, ts_ms=9_000)],
@@ -150,6 +153,8 @@ def test_a_faulty_decision_is_named_by_its_fault(
     ids=[
         "the same content twice",
         "a retry that met another budget and other estimates",
+        "the schema that is written",
+        "the drawn model named by its snapshot",
         "mixed schema versions",
         "an import repeated with other content",
         "a corrected outcome",
