@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from router_serving.breach import log_evidence
+from router_model.breach import log_evidence
 
 Side = Literal["champion", "canary"]
 CHAMPION: Final[Side] = "champion"

@@ -4,7 +4,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import betaln
 
-from router_serving.breach import log_evidence
+from router_model.breach import log_evidence
 
 
 def by_definition(s: int, n: int, s0: int, n0: int, margin: float) -> float:
