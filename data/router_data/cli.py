@@ -16,6 +16,7 @@ from router_data.gateway_import import DEFAULT_TENANT, import_gateway_log
 from router_data.importer import import_tables
 from router_data.logging_policy import LoggingPolicy, PolicyName
 from router_data.replay_cli import replay_command
+from router_data.simulate_cli import simulate_command
 from router_data.store import Store
 from router_data.summary import summarize, summary_lines
 from router_model.encoder import TABLE_FILE, StaticEncoder
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(catalog_app, name="catalog")
 app.command("replay")(replay_command)
+app.command("simulate")(simulate_command)
 
 State = Annotated[
     Path,
