@@ -32,7 +32,7 @@ def laxest(p_values: Floats, plan: ThresholdPlan, *, delta: float) -> tuple[Ints
     level, budget = np.zeros(len(p_values)), np.zeros(len(p_values))
     for j, share in enumerate(plan.shares):
         budget = budget + delta * share
-        is_rejected = p_values[:, j] <= budget
+        is_rejected = (p_values[:, j] <= budget) & (budget > 0.0)
         index[is_rejected] = j
         level[is_rejected] = budget[is_rejected]
         budget = np.where(is_rejected, budget, 0.0)
