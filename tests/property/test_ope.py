@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -14,6 +14,8 @@ from router_training.intervals import Resampling
 from router_training.ope import ESTIMATORS, BanditSample, Estimate
 
 QUICK = Resampling(n_resamples=50)
+# A busy machine is slow for reasons that have nothing to do with a law.
+LAW = settings(deadline=None, max_examples=60)
 unit = st.floats(0, 1).map(lambda x: round(x, 4))
 probability = st.floats(0.01, 1).map(lambda x: round(x, 4))
 shift = st.floats(-3, 3).map(lambda x: round(x, 3))
@@ -77,6 +79,7 @@ def test_the_registry_holds_every_estimator() -> None:
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
+@LAW
 @given(sample=samples(), seed=st.integers(0, 100))
 def test_the_order_of_rows_never_matters(name: str, sample: BanditSample, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(sample.n)
@@ -88,6 +91,7 @@ def test_the_order_of_rows_never_matters(name: str, sample: BanditSample, seed: 
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
+@LAW
 @given(sample=samples(min_size=2))
 def test_intervals_hold_their_estimate_and_say_how_much_they_rest_on(
     name: str, sample: BanditSample
@@ -105,6 +109,7 @@ def test_intervals_hold_their_estimate_and_say_how_much_they_rest_on(
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
+@LAW
 @given(sample=samples())
 def test_one_group_leaves_nothing_to_compare(name: str, sample: BanditSample) -> None:
     single = replace(sample, groups=np.zeros(sample.n, dtype=np.int64))
@@ -112,27 +117,32 @@ def test_one_group_leaves_nothing_to_compare(name: str, sample: BanditSample) ->
 
 
 @pytest.mark.parametrize("name", ["ips", "clipped_ips", "snips"])
+@LAW
 @given(sample=samples(on_policy=True))
 def test_on_policy_estimates_are_the_mean_reward(name: str, sample: BanditSample) -> None:
     assert value(name, sample) == close(float(sample.reward.mean()))
 
 
+@LAW
 @given(sample=samples(on_policy=True))
 def test_on_policy_every_row_counts_once(sample: BanditSample) -> None:
     assert sample.effective_sample_size == close(sample.n)
 
 
+@LAW
 @given(sample=samples(), by=shift)
 def test_snips_shifts_with_the_reward(sample: BanditSample, by: float) -> None:
     shifted = replace(sample, reward=sample.reward + by, reward_range=(by, 1.0 + by))
     assert value("snips", shifted) == close(value("snips", sample) + by)
 
 
+@LAW
 @given(sample=samples(is_missing=True))
 def test_snips_stays_in_the_range_of_the_rewards(sample: BanditSample) -> None:
     assert sample.reward.min() - 1e-9 <= value("snips", sample) <= sample.reward.max() + 1e-9
 
 
+@LAW
 @given(sample=samples(), by=shift)
 def test_dr_shifts_when_reward_and_model_shift(sample: BanditSample, by: float) -> None:
     shifted = replace(
@@ -145,6 +155,7 @@ def test_dr_shifts_when_reward_and_model_shift(sample: BanditSample, by: float) 
     assert value("dr", shifted) == close(value("dr", sample) + by)
 
 
+@LAW
 @given(sample=samples())
 def test_dr_without_a_reward_model_is_ips(sample: BanditSample) -> None:
     nothing = np.zeros(sample.n)
@@ -152,6 +163,7 @@ def test_dr_without_a_reward_model_is_ips(sample: BanditSample) -> None:
     assert numbers(ope.dr(bare)) == pytest.approx(numbers(ope.ips(sample)), nan_ok=True)
 
 
+@LAW
 @given(sample=samples())
 def test_dr_with_a_model_that_fits_the_log_exactly_is_dm(sample: BanditSample) -> None:
     exact = replace(sample, reward_model=sample.reward)
@@ -159,12 +171,14 @@ def test_dr_with_a_model_that_fits_the_log_exactly_is_dm(sample: BanditSample) -
         assert value(name, exact) == close(value("dm", exact))
 
 
+@LAW
 @given(sample=samples())
 def test_dm_is_the_mean_of_what_the_model_says(sample: BanditSample) -> None:
     assert value("dm", sample) == close(float(np.mean(np.asarray(sample.value_model))))
 
 
 @pytest.mark.parametrize("name", ["ips", "dm", "dr"])
+@LAW
 @given(one=samples(), other=samples())
 def test_two_joined_logs_give_the_size_weighted_mean(
     name: str, one: BanditSample, other: BanditSample
@@ -177,6 +191,7 @@ def test_two_joined_logs_give_the_size_weighted_mean(
     assert value(name, joined) == close(total / joined.n)
 
 
+@LAW
 @given(sample=samples(is_missing=True), clips=st.tuples(st.floats(0, 200), st.floats(0, 200)))
 def test_a_lower_clip_never_raises_the_estimate_of_rewards_above_zero(
     sample: BanditSample, clips: tuple[float, float]
@@ -188,6 +203,7 @@ def test_a_lower_clip_never_raises_the_estimate_of_rewards_above_zero(
     assert ope.clipped_ips(sample).value <= exact + 1e-9
 
 
+@LAW
 @given(sample=samples())
 def test_without_limit_nothing_is_lowered_and_with_zero_only_the_model_speaks(
     sample: BanditSample,
@@ -200,6 +216,7 @@ def test_without_limit_nothing_is_lowered_and_with_zero_only_the_model_speaks(
     assert ope.dr_shrinkage(sample, shrinkage=0.0).value == close(model)
 
 
+@LAW
 @given(sample=samples(), threshold=st.floats(0, 100))
 def test_what_lowers_weights_is_off_by_no_more_than_its_bound(
     sample: BanditSample, threshold: float
@@ -215,6 +232,7 @@ def test_what_lowers_weights_is_off_by_no_more_than_its_bound(
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
+@LAW
 @given(sample=samples(is_missing=True))
 def test_weights_of_one_are_the_same_as_none(name: str, sample: BanditSample) -> None:
     plain = replace(sample, observation=None)
@@ -222,6 +240,7 @@ def test_weights_of_one_are_the_same_as_none(name: str, sample: BanditSample) ->
     assert value(name, plain) == close(value(name, ones))
 
 
+@LAW
 @given(sample=samples(min_size=2))
 def test_a_reward_that_was_not_observed_is_never_looked_at(sample: BanditSample) -> None:
     observation = np.ones(sample.n)

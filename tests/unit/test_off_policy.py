@@ -123,6 +123,21 @@ def test_a_model_without_support_is_left_out_by_name() -> None:
     assert "left out: no probability" in render(found)
 
 
+def test_without_a_supported_fixed_model_there_is_no_hull() -> None:
+    turns = np.eye(4)[np.arange(3_000) % 4]
+    found = report(LoggedPolicy(), logged_world(WORLD, turns))
+    assert found.hull == ()
+    assert np.isnan(found.minus_hull.estimate)
+    assert [saving.against for saving in found.savings] == ["the log"]
+    assert "minus the hull" not in render(found)
+
+
+def test_a_fixed_model_with_rare_draws_is_left_out() -> None:
+    rare = np.tile([0.003, 0.497, 0.0, 0.5], (3_000, 1))
+    found = report(LoggedPolicy(), logged_world(WORLD, rare, seed=3))
+    assert found.fixed[0].left_out.startswith("effective sample size")
+
+
 def test_savings_are_net_of_the_router(found: OffPolicyReport) -> None:
     against_log, against_best = found.savings
     value = found.outcomes[COST]
@@ -181,6 +196,12 @@ def test_weak_labels_are_told_of() -> None:
 
 
 def test_no_outcome_at_all_is_an_error() -> None:
+    never = np.full(3_000, np.nan)
+    half = np.arange(3_000) % 2 == 0  # never both of one decision
+    adequate = np.where(half, LOG.adequate, never)
+    apart = replace(LOG, adequate=adequate, cost_usd=np.where(half, never, LOG.cost_usd))
+    with pytest.raises(DatasetError, match="utility_usd: none of 3000 was observed"):
+        report(log=apart)
     with pytest.raises(DatasetError, match=r"all are in one session"):
         report(log=without_outcomes(LOG, np.ones(3_000, dtype=bool)))
 

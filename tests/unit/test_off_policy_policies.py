@@ -8,6 +8,10 @@ from logged_samples import logged_world, uniform_log
 
 from router_data.logged import LoggedDecisions
 from router_data.simulator import simulate
+from router_model.artifact import read_manifest
+from router_model.embedding import N_MATCH
+from router_model.encoder import StaticEncoder
+from router_model.features import SCHEMA
 from router_model.policy import CheapestAdequate
 from router_training.decision_view import DecisionView
 from router_training.policy_files import load_policy
@@ -117,8 +121,6 @@ def test_a_function_sees_what_was_known_before_the_draw() -> None:
 
 
 def test_features_are_read_by_name() -> None:
-    from router_model.features import SCHEMA
-
     vectors = np.tile(np.arange(len(SCHEMA.names), dtype=np.float32), (LOG.n, 1))
     name = SCHEMA.names[5]
     table = FunctionPolicy(
@@ -163,6 +165,23 @@ def test_a_restricted_policy_goes_with_the_log_where_it_has_no_support() -> None
 def test_an_artifact_must_read_the_logs_features() -> None:
     with pytest.raises(PolicyError, match=r"feature_schema: got .*, the log has simulated"):
         ArtifactPolicy(STARTER).distribution(LOG)
+
+
+def test_an_artifact_predicts_anew_and_chooses_by_its_own_policy() -> None:
+    encoder = StaticEncoder.load(STARTER)
+    width = encoder.encode("text").shape[0] + N_MATCH
+    log = replace(
+        LOG,
+        feature_schema=SCHEMA.hash,
+        encoder=read_manifest(STARTER).encoder,
+        features=np.zeros((LOG.n, SCHEMA.n), dtype=np.float32),
+        embedding=np.zeros((LOG.n, width), dtype=np.float32),
+    )
+    # One context, four unknown models: p is the same everywhere, so the least cost decides.
+    table = distribution_of(ArtifactPolicy(STARTER), log)
+    assert (np.argmax(table, axis=1) == np.argmin(log.expected_cost, axis=1)).mean() > 0.9
+    unpriced = replace(log, expected_cost=np.full(LOG.expected_cost.shape, np.nan))
+    assert distribution_of(ArtifactPolicy(STARTER), unpriced).sum() == pytest.approx(LOG.n)
 
 
 def test_decisions_older_than_an_artifact_may_have_trained_it() -> None:
