@@ -22,7 +22,7 @@ def full(y: Floats, *, weight: Floats | None = None) -> Cells:
 def loose(cells: Cells, link: Link, **changes: float) -> Floats:
     """Fitted scores (N, M) with little held back."""
     ridges = {"ridge": 0.1, "ridge_own": 1.0} | changes
-    head = fit_head(Z, LOADINGS, cells, link=link, **ridges)  # type: ignore[arg-type] # floats only
+    head, _ = fit_head(Z, LOADINGS, cells, link=link, **ridges)  # type: ignore[arg-type] # floats only
     coef, intercept = head.coefficients(LOADINGS, np.arange(M))
     return Z @ coef + intercept
 
@@ -77,7 +77,7 @@ def test_a_weight_of_two_is_a_row_twice(link: Link) -> None:
 
 def test_a_model_without_rows_keeps_to_the_shared_part() -> None:
     cells = full(sigmoid(ETA)).select(np.tile(np.arange(M) != 2, N))
-    head = fit_head(Z, LOADINGS, cells, link="logit", ridge=1.0, ridge_own=1.0)
+    head, _ = fit_head(Z, LOADINGS, cells, link="logit", ridge=1.0, ridge_own=1.0)
     assert head.own[:, 2].tolist() == [0.0] * P
     assert head.offset[2] == 0.0
     coef, intercept = head.coefficients(LOADINGS[[2]], np.array([-1]))
@@ -87,7 +87,9 @@ def test_a_model_without_rows_keeps_to_the_shared_part() -> None:
 def test_a_prior_is_where_a_model_without_rows_stands() -> None:
     cells = full(sigmoid(ETA)).select(np.tile(np.arange(M) != 2, N))
     prior = np.array([0.0, 0.0, 0.8, 0.0])
-    head = fit_head(Z, np.ones((M, 1)), cells, link="logit", ridge=1.0, ridge_own=1.0, prior=prior)
+    head, _ = fit_head(
+        Z, np.ones((M, 1)), cells, link="logit", ridge=1.0, ridge_own=1.0, prior=prior
+    )
     assert head.offset[2] == pytest.approx(0.8)
 
 
@@ -108,7 +110,7 @@ def test_data_sets_of_different_difficulty_do_not_bias_the_models() -> None:
     y = sigmoid(shift)
     groups = Nuisance.none(n).beside(nuisance, ridge=0.1)
     cells = Cells(rng.integers(0, N, n), model, y, nuisance=groups)
-    head = fit_head(Z, np.ones((M, 1)), cells, link="logit", ridge=1e3, ridge_own=1e3)
+    head, _ = fit_head(Z, np.ones((M, 1)), cells, link="logit", ridge=1e3, ridge_own=1e3)
     assert np.ptp(head.offset) < 0.1
     assert head.beta[0] == pytest.approx(0.0, abs=0.1)
 
@@ -122,12 +124,12 @@ def test_outcomes_that_are_all_alike_give_finite_weights(value: float) -> None:
 
 def test_one_row_of_one_model_is_enough_to_fit() -> None:
     one = Cells(np.array([0]), np.array([0]), np.array([1.0]))
-    head = fit_head(Z[:1], np.ones((1, 1)), one, link="logit", ridge=1.0, ridge_own=1.0)
+    head, _ = fit_head(Z[:1], np.ones((1, 1)), one, link="logit", ridge=1.0, ridge_own=1.0)
     assert np.isfinite(head.beta).all()
 
 
 def test_a_context_without_numbers_has_intercepts_only() -> None:
-    head = fit_head(
+    head, _ = fit_head(
         np.empty((N, 0)), LOADINGS, full(sigmoid(ETA)), link="logit", ridge=1.0, ridge_own=1.0
     )
     assert head.shared.shape == (0, 2)

@@ -41,7 +41,7 @@ def fit_amounts(
 
 
 def _fit(z: Floats, loadings: Floats, cells: Cells) -> LogHead:
-    head = fit_head(
+    head, _ = fit_head(
         z, loadings, cells, link="identity", ridge=_RIDGE, ridge_own=_RIDGE_OWN, max_iter=60
     )
     coef, intercept = head.coefficients(loadings, np.arange(len(loadings)))

@@ -84,14 +84,14 @@ def fit_head(
     ridge_offset: float = 1.0,
     prior: Floats | None = None,
     max_iter: int = 150,
-) -> LinearHead:
-    """Head fitted on the cells; `z` is (n_contexts, p), `loadings` (n_models, k).
+) -> tuple[LinearHead, Floats]:
+    """Head fitted on the cells, and the level of every nuisance group.
 
-    `ridge` holds the shared weights back, `ridge_own` each model's own, `ridge_offset` its
-    intercept. Levels of nuisance groups (data sets of different difficulty, tenants) are fitted
-    beside them and left out: they are zero on average, as nothing holds `beta[0]` back, loading 0
-    being the constant. `prior` (n_models,) is what each intercept is expected to be; the returned
-    `offset` includes it.
+    `z` is (n_contexts, p), `loadings` (n_models, k). `ridge` holds the shared weights back,
+    `ridge_own` each model's own, `ridge_offset` its intercept. Levels of nuisance groups (data
+    sets of different difficulty, tenants) are fitted beside them and left out: they are zero on
+    average, as nothing holds `beta[0]` back, loading 0 being the constant. `prior` (n_models,)
+    is what each intercept is expected to be; the returned `offset` includes it.
     """
     objective = _Objective(z, loadings, cells, link, np.array([ridge, ridge_own, ridge_offset]))
     if prior is not None:
@@ -101,8 +101,9 @@ def fit_head(
     found = minimize(
         objective, start, jac=True, method="L-BFGS-B", options={"maxiter": max_iter, "maxcor": 20}
     )
-    shared, own, beta, offset, _ = objective.unpack(found.x)
-    return LinearHead(shared=shared, own=own, beta=beta, offset=offset + objective.prior)
+    shared, own, beta, offset, levels = objective.unpack(found.x)
+    head = LinearHead(shared=shared, own=own, beta=beta, offset=offset + objective.prior)
+    return head, levels
 
 
 class _Objective:

@@ -27,15 +27,46 @@ class TreeTable(Struct, frozen=True):
         return np.column_stack([self.contexts[cells.context], self.models[cells.model]])
 
 
+class _Data(Struct, frozen=True):
+    """Rows with their targets; `start` are log-odds to add to, None begins at their mean."""
+
+    rows: Floats
+    cells: Cells
+    start: Floats | None
+
+    def part(
+        self, mask: NDArray[np.bool_], *, reference: lightgbm.Dataset | None = None
+    ) -> lightgbm.Dataset:
+        """Some of the rows as LightGBM takes them."""
+        return lightgbm.Dataset(
+            self.rows[mask],
+            self.cells.y[mask],
+            weight=self.cells.weight[mask],
+            init_score=None if self.start is None else self.start[mask],
+            reference=reference,
+            params={"max_bin": _MAX_BIN, "verbose": -1},
+        )
+
+
 def fit_trees(
-    table: TreeTable, cells: Cells, folds: Ints, *, params: TrainingParams, seed: int
+    table: TreeTable,
+    cells: Cells,
+    folds: Ints,
+    *,
+    params: TrainingParams,
+    seed: int,
+    levels: Floats | None = None,
 ) -> tuple[Trees, Floats]:
     """Trees fitted on all cells, and the held-out log-odds of every cell.
+
+    `levels` are log-odds by which each cell departs for reasons that are not the trees' to learn,
+    its tenant's; what the trees say is then relative to the mean.
 
     `folds` numbers the contexts. Each fold is scored by trees grown on the others and says when
     to stop; the mean of their numbers is what the final trees get.
     """
     rows = table.rows(cells)
+    data = _Data(rows, cells, _start(levels, cells))
     fold_of = folds[cells.context]
     held_out = np.empty(len(cells.y))
     numbers = []
@@ -44,20 +75,19 @@ def fit_trees(
         if not held.any() or held.all():
             held_out[held] = 0.0
             continue
-        booster = _boost(rows, cells, ~held, params=params, seed=seed, stop_on=held)
+        booster = _boost(data, ~held, params=params, seed=seed, stop_on=held)
         numbers.append(booster.best_iteration)
         scores = booster.predict(rows[held], raw_score=True, num_iteration=booster.best_iteration)
         # Dense rows give a dense answer.
         held_out[held] = np.asarray(scores)
     n_trees = max(1, round(float(np.mean(numbers)) * _GROWTH)) if numbers else 1
     everything = np.ones(len(cells.y), dtype=bool)
-    final = _boost(rows, cells, everything, params=params, seed=seed, n_trees=n_trees)
+    final = _boost(data, everything, params=params, seed=seed, n_trees=n_trees)
     return Trees(final.model_to_string()), held_out
 
 
 def _boost(
-    rows: Floats,
-    cells: Cells,
+    data: _Data,
     train: NDArray[np.bool_],
     *,
     params: TrainingParams,
@@ -81,29 +111,20 @@ def _boost(
         "num_threads": 1,
         "verbose": -1,
     }
-    data = _dataset(rows, cells, train)
+    fitted = data.part(train)
     if stop_on is None:
-        return lightgbm.train(options, data, num_boost_round=n_trees or params.n_estimators)
+        return lightgbm.train(options, fitted, num_boost_round=n_trees or params.n_estimators)
     return lightgbm.train(
         options,
-        data,
+        fitted,
         num_boost_round=params.n_estimators,
-        valid_sets=[_dataset(rows, cells, stop_on, reference=data)],
+        valid_sets=[data.part(stop_on, reference=fitted)],
         callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)],
     )
 
 
-def _dataset(
-    rows: Floats,
-    cells: Cells,
-    mask: NDArray[np.bool_],
-    *,
-    reference: lightgbm.Dataset | None = None,
-) -> lightgbm.Dataset:
-    return lightgbm.Dataset(
-        rows[mask],
-        cells.y[mask],
-        weight=cells.weight[mask],
-        reference=reference,
-        params={"max_bin": _MAX_BIN, "verbose": -1},
-    )
+def _start(levels: Floats | None, cells: Cells) -> Floats | None:
+    if levels is None or not levels.any():
+        return None
+    mean = np.clip(np.average(cells.y, weights=cells.weight), 0.01, 0.99)
+    return np.asarray(levels + np.log(mean / (1 - mean)))

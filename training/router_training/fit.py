@@ -71,8 +71,8 @@ class Linear(Struct, frozen=True):
     loadings: Floats
     params: TrainingParams
 
-    def fit(self, cells: Cells, ridge: float) -> LinearHead:
-        """The head fitted on these cells."""
+    def fit(self, cells: Cells, ridge: float) -> tuple[LinearHead, Floats]:
+        """The head fitted on these cells, and the levels of their nuisance groups."""
         return fit_head(
             self.z,
             self.loadings,
@@ -142,13 +142,15 @@ def cross_fitted(
     )
     folds = cross_folds(table, seed=seed)
     linear = Linear(z, space.loadings(table.names, table.descriptors), params)
-    head, linear_scores = fit_linear(linear, cells, folds)
+    head, linear_scores, levels = fit_linear(linear, cells, folds)
     text = text_components(table.embedding[:, :-N_MATCH], params.n_text_components)
     tree_table = TreeTable(
         context_columns(table.features, table.embedding, text),
         model_columns(space.traits, table.descriptors),
     )
-    trees, tree_scores = fit_trees(tree_table, cells, folds, params=params, seed=seed)
+    trees, tree_scores = fit_trees(
+        tree_table, cells, folds, params=params, seed=seed, levels=levels
+    )
     blend = blend_weights(linear_scores, tree_scores, cells.y, cells.weight)
     held_out = blend.linear * linear_scores + blend.trees * tree_scores
     calibration = LogitCalibrator(params.calibration).fit(held_out, cells.y, cells.weight)
@@ -174,8 +176,11 @@ def fit_scaler(vectors: Vectors) -> ContextScaler:
     return ContextScaler(mean, scale)
 
 
-def fit_linear(linear: Linear, cells: Cells, folds: Ints) -> tuple[LinearHead, Floats]:
-    """The head with the ridge of least held-out log loss, and its held-out scores."""
+def fit_linear(linear: Linear, cells: Cells, folds: Ints) -> tuple[LinearHead, Floats, Floats]:
+    """The head with the ridge of least held-out log loss, its held-out scores, and levels.
+
+    The levels are those of each cell's tenant and of its model there.
+    """
     fold_of = folds[cells.context]
     best: tuple[float, float, Floats] | None = None
     for ridge in linear.params.ridges:
@@ -183,14 +188,16 @@ def fit_linear(linear: Linear, cells: Cells, folds: Ints) -> tuple[LinearHead, F
         for fold in range(int(folds.max()) + 1):
             held = fold_of == fold
             if held.any() and not held.all():
-                head = linear.fit(cells.select(~held), ridge)
+                head, _ = linear.fit(cells.select(~held), ridge)
                 scores[held] = linear.score(head, cells.select(held))
         loss = float(cells.weight @ (np.logaddexp(0, scores) - cells.y * scores))
         if best is None or loss < best[0]:
             best = (loss, ridge, scores)
     if best is None:
         raise DatasetError("ridges: got none, expected at least one")
-    return linear.fit(cells, best[1]), best[2]
+    head, levels = linear.fit(cells, best[1])
+    # The first kind of group is the data set: no request served comes from one.
+    return head, best[2], levels[cells.nuisance.index[:, 1:]].sum(axis=1)
 
 
 def text_components(embedding: Vectors, n_components: int) -> Floats:

@@ -40,7 +40,7 @@ def fit_space(
     1975). The regression on descriptors (n_models, d) weighs each model by the rows behind it,
     so that a few models can't fit many descriptors.
     """
-    head = fit_head(
+    head, _ = fit_head(
         z,
         np.ones((len(names), 1)),
         cells,

@@ -16,12 +16,14 @@ from router_model.predictor import Vectors
 from router_training.bilinear import Cells, Ints, Nuisance
 from router_training.params import TrainingParams
 from router_training.splits import grouped_folds, linked_units
-from router_training.tenant_offsets import LEVEL_SD, MODEL_SD
 from router_training.weights import training_weights
 
 _N_CROSS_FOLDS: Final = 3
-# Data sets differ as they like: a wide prior of 3 log-odds.
+# Data sets differ as they like: a wide prior of 3 log-odds. Those of tenants are wider than what
+# tenants differ by, for a false log is farther off than any honest one.
 _DATASET_RIDGE: Final = 0.1
+_TENANT_RIDGE: Final = 1.0
+_PAIR_RIDGE: Final = 2.0
 
 
 class Table(Struct, frozen=True):
@@ -127,7 +129,7 @@ def observed_cells(rounds: Rounds, params: TrainingParams) -> Cells:
     nuisance = Nuisance.none(rounds.n_rows).beside(dataset, ridge=_DATASET_RIDGE)
     if tenant.max() > 0:
         pair = np.unique(tenant * len(rounds.models) + rounds.model_index, return_inverse=True)[1]
-        nuisance = nuisance.beside(tenant, ridge=LEVEL_SD**-2).beside(pair, ridge=MODEL_SD**-2)
+        nuisance = nuisance.beside(tenant, ridge=_TENANT_RIDGE).beside(pair, ridge=_PAIR_RIDGE)
     rows = Cells(
         rounds.context_index,
         rounds.model_index,
