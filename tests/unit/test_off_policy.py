@@ -16,12 +16,14 @@ from router_training.off_policy import (
     evaluate_policy,
     paired_difference,
 )
+from router_training.off_policy_baselines import mix_at
 from router_training.off_policy_plots import write_plots
 from router_training.off_policy_render import render, render_skipped
 from router_training.off_policy_report import ADEQUATE, COST, UTILITY, OffPolicyReport, write_json
 from router_training.off_policy_values import LogValues
 from router_training.ope import ESTIMATORS
 from router_training.overlap import OverlapLimits
+from router_training.report import HullCorner
 from router_training.target_policies import (
     CheapestAdequatePolicy,
     FixedPolicy,
@@ -123,13 +125,30 @@ def test_a_model_without_support_is_left_out_by_name() -> None:
     assert "left out: no probability" in render(found)
 
 
+def test_the_best_fixed_choice_at_its_cost_is_a_mix(found: OffPolicyReport) -> None:
+    assert found.mix is not None
+    cost, adequate = found.headline_of(COST).value, found.headline_of(ADEQUATE).value
+    assert found.mix.cost_usd == pytest.approx(cost + found.terms.router_cost_usd)
+    assert found.minus_hull.estimate == pytest.approx(adequate - found.mix.adequate)
+
+
+def test_beyond_its_ends_the_hull_is_its_end() -> None:
+    corners = [HullCorner(model=m, cost=c, score=s) for m, c, s in (("a", 1, 0.5), ("b", 3, 0.9))]
+    for cost, model in ((0.5, "a"), (1.0, "a"), (3.0, "b"), (9.0, "b")):
+        mix = mix_at(corners, cost)
+        assert mix is not None
+        taken = mix.models[0] if mix.share == 1.0 else mix.models[1]
+        assert (taken, mix.share in (0.0, 1.0)) == (model, True)
+
+
 def test_without_a_supported_fixed_model_there_is_no_hull() -> None:
     turns = np.eye(4)[np.arange(3_000) % 4]
     found = report(LoggedPolicy(), logged_world(WORLD, turns))
     assert found.hull == ()
     assert np.isnan(found.minus_hull.estimate)
     assert [saving.against for saving in found.savings] == ["the log"]
-    assert "minus the hull" not in render(found)
+    assert found.mix is None
+    assert "best fixed choice" not in render(found)
 
 
 def test_a_fixed_model_with_rare_draws_is_left_out() -> None:
@@ -268,7 +287,7 @@ def test_reports_are_written_rendered_and_drawn(
     values = msgspec.json.decode((folder / "deep" / "r.json").read_bytes())
     assert values["outcomes"]["adequate"]["target"]["dr"]["n"] == 3_000
     text = render(found)
-    for part in ("DR*", "SNIPS", "difference*", "minus the hull", "by tenant", "net of 1.0e-07"):
+    for part in ("DR*", "SNIPS", "difference*", "best fixed choice", "by tenant", "net of 1.0e-07"):
         assert part in text
     for path in write_plots(found, folder / "plots"):
         assert path.read_bytes().startswith(b"\x89PNG")

@@ -88,6 +88,11 @@ def test_the_served_policy_chooses_as_it_would_when_serving() -> None:
         assert table[row, expected] == 1.0
 
 
+def test_the_name_of_the_served_policy_tells_its_settings() -> None:
+    policy = CheapestAdequatePolicy(CheapestAdequate(min_adequacy=0.8, near_tie=2.0))
+    assert policy.name == "cheapest_adequate(min_adequacy=0.8, near_tie=2)"
+
+
 def test_unknown_costs_count_as_the_dearest_and_unknown_p_as_none() -> None:
     cost, p = LOG.expected_cost.copy(), np.full(LOG.p_adequate.shape, 0.9)
     cost[:, 0], p[:, 1] = np.nan, np.nan

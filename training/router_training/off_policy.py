@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from router_data.logged import LoggedDecisions
 from router_training.intervals import Resampling
-from router_training.off_policy_baselines import Fixed, fixed_models, hull_of, minus_hull
+from router_training.off_policy_baselines import Fixed, fixed_models, hull_of, minus_hull, mix_at
 from router_training.off_policy_report import (
     ADEQUATE,
     COST,
@@ -94,6 +94,11 @@ def evaluate_policy(
     require_overlap(logged, target, overlap, chosen.limits)
     fixed = fixed_models(log, chosen.limits)
     change = Change.of(log, target, router_cost_usd=chosen.router_cost_usd)
+    outcomes = {
+        name: value_of(outcome, target, resampling=chosen.resampling)
+        for name, outcome in log.outcomes.items()
+    }
+    hull = hull_of(fixed)
     return OffPolicyReport(
         policy=policy.name,
         n=logged.n,
@@ -104,12 +109,10 @@ def evaluate_policy(
         limits=chosen.limits,
         terms=chosen.terms,
         missing=_missing(log),
-        outcomes={
-            name: value_of(outcome, target, resampling=chosen.resampling)
-            for name, outcome in log.outcomes.items()
-        },
+        outcomes=outcomes,
         fixed=fixed.models,
-        hull=hull_of(fixed),
+        hull=hull,
+        mix=mix_at(hull, outcomes[COST].target[HEADLINE].value + chosen.router_cost_usd),
         minus_hull=minus_hull(
             log, fixed, target, added_cost=chosen.router_cost_usd, resampling=chosen.resampling
         ),

@@ -4,6 +4,8 @@ A policy's value is linear in its distribution, and so is its DR estimate. So th
 fixed models' (cost, adequacy) holds every mix of two as well, without further estimates.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from router_training.bandit_sample import effective_sample_size
 from router_training.envelope import envelope_score_at, upper_envelope
 from router_training.estimates import NOTHING
 from router_training.intervals import Interval, Resampling, grouped_interval
-from router_training.off_policy_report import ADEQUATE, COST, FixedModel
+from router_training.off_policy_report import ADEQUATE, COST, FixedModel, Mix
 from router_training.off_policy_savings import interval_of
 from router_training.off_policy_values import LogValues
 from router_training.overlap import OverlapLimits
@@ -84,6 +86,31 @@ def hull_of(fixed: Fixed) -> tuple[HullCorner, ...]:
     return tuple(
         HullCorner(model=place[(float(cost), float(score))], cost=float(cost), score=float(score))
         for cost, score in zip(*upper_envelope(costs, scores), strict=True)
+    )
+
+
+def mix_at(hull: Sequence[HullCorner], cost_usd: float) -> Mix | None:
+    """The point of the hull at a mean cost; its ends where the cost lies beyond them.
+
+    >>> corners = [HullCorner(model="a", cost=1.0, score=0.5),
+    ...            HullCorner(model="b", cost=3.0, score=0.9)]
+    >>> mix_at(corners, 1.5)
+    Mix(models=('a', 'b'), share=0.75, cost_usd=1.5, adequate=0.6)
+    """
+    if not hull:
+        return None
+    above = [corner for corner in hull if corner.cost >= cost_usd]
+    second = above[0] if above else hull[-1]
+    first = max((c for c in hull if c.cost < second.cost), key=lambda c: c.cost, default=second)
+    if not above or first is second:
+        first, share = second, 1.0
+    else:
+        share = (second.cost - cost_usd) / (second.cost - first.cost)
+    return Mix(
+        models=(first.model, second.model),
+        share=share,
+        cost_usd=share * first.cost + (1.0 - share) * second.cost,
+        adequate=share * first.score + (1.0 - share) * second.score,
     )
 
 

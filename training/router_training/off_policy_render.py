@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from router_training.intervals import Interval
-from router_training.off_policy_report import ADEQUATE, COST, UTILITY, OffPolicyReport, Slice
+from router_training.off_policy_report import ADEQUATE, COST, UTILITY, Mix, OffPolicyReport, Slice
 from router_training.ope import ESTIMATORS
 from router_training.ope_intervals import Estimate
 from router_training.report import number, spread, table
@@ -73,13 +73,18 @@ def _fixed(report: OffPolicyReport) -> str:
             cells = [spread(fixed.adequate), spread(fixed.cost_usd, digits=6), ""]
         rows.append([f"always {fixed.model}", *cells])
     lines = [table(["fixed, off-policy", ADEQUATE, COST, ""], rows)]
-    if report.hull:
-        corners = ", ".join(corner.model for corner in report.hull)
-        lines.append(
-            f"minus the hull of fixed models and their mixes at the same cost: "
-            f"{spread(report.minus_hull)} (corners: {corners})"
-        )
+    if report.mix is not None:
+        lines.append(_mix(report.mix, report))
     return "\n".join(lines)
+
+
+def _mix(mix: Mix, report: OffPolicyReport) -> str:
+    first, second = mix.models
+    text = first if first == second else f"{mix.share:.0%} {first}, else {second}"
+    return (
+        f"best fixed choice at its cost: {text}, adequate {number(mix.adequate)}; "
+        f"minus that: {spread(report.minus_hull)}"
+    )
 
 
 def _savings(report: OffPolicyReport) -> str:

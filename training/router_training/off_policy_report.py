@@ -48,6 +48,18 @@ class FixedModel(Struct, frozen=True, kw_only=True):
     left_out: str = ""
 
 
+class Mix(Struct, frozen=True, kw_only=True):
+    """The best fixed choice of a mean cost: the first model with probability `share`, or the other.
+
+    The same model stands twice where it is best alone.
+    """
+
+    models: tuple[str, str]
+    share: float
+    cost_usd: float
+    adequate: float
+
+
 class Saving(Struct, frozen=True, kw_only=True):
     """What the policy costs less than `against`, in US dollars, the router's own cost paid.
 
@@ -96,8 +108,8 @@ class OffPolicyReport(Struct, frozen=True, kw_only=True):
     """What a policy would have yielded on logged decisions, beside what was and what could be.
 
     `outcomes` has the keys "adequate", "cost_usd" and "utility_usd" = -(cost + what an inadequate
-    answer costs). `minus_hull` is the policy's adequacy minus that of the best fixed model, or
-    mix of two, of the same cost; null where no fixed model has support.
+    answer costs). `mix` is the best fixed model, or mix of two, of the policy's cost, and
+    `minus_hull` the policy's adequacy minus that of the mix; null where no fixed model has support.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -113,6 +125,7 @@ class OffPolicyReport(Struct, frozen=True, kw_only=True):
     outcomes: dict[str, Value]
     fixed: tuple[FixedModel, ...]
     hull: tuple[HullCorner, ...]
+    mix: Mix | None
     minus_hull: Interval
     savings: tuple[Saving, ...]
     by_tenant: tuple[Slice, ...]

@@ -15,7 +15,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from router_data.logged import LoggedDecisions
-from router_model.artifact import verify
+from router_model.artifact import read_manifest, verify
 from router_model.errors import RouterError
 from router_model.policy import CheapestAdequate
 from router_training.decision_view import DecisionView, view_of
@@ -103,8 +103,14 @@ class CheapestAdequatePolicy(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """How reports call it."""
-        return self.policy.version
+        """How reports call it: with the settings that are not the default."""
+        default, own = CheapestAdequate(), self.policy
+        changed = [
+            f"{field}={getattr(own, field):g}"
+            for field in own.__struct_fields__
+            if getattr(own, field) != getattr(default, field)
+        ]
+        return f"{own.name}({', '.join(changed)})"
 
     def distribution(self, logged: LoggedDecisions) -> Floats:
         """What the policy chooses among each decision's candidates.
@@ -127,7 +133,7 @@ class ArtifactPolicy(Struct, frozen=True):
     @property
     def name(self) -> str:
         """How reports call it."""
-        return f"artifact {self.folder.name}"
+        return f"artifact {read_manifest(self.folder).version}"
 
     @property
     def settings(self) -> CheapestAdequate:
