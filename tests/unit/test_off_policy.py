@@ -3,13 +3,13 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
-from logged_samples import logged_world, texts, uniform_log, without_outcomes
+from logged_samples import logged_world, texts, without_outcomes
 
 from router_data.logged import LoggedDecisions
 from router_data.simulator import simulate
 from router_model.errors import DatasetError
 from router_model.policy import CheapestAdequate
-from router_training.bandit_sample import OverlapError, PropensityError
+from router_training.bandit_sample import PropensityError
 from router_training.off_policy import (
     HEADLINE,
     OffPolicyOptions,
@@ -22,7 +22,6 @@ from router_training.off_policy_render import render, render_skipped
 from router_training.off_policy_report import ADEQUATE, COST, UTILITY, OffPolicyReport, write_json
 from router_training.off_policy_values import LogValues
 from router_training.ope import ESTIMATORS
-from router_training.overlap import OverlapLimits
 from router_training.report import HullCorner
 from router_training.target_policies import (
     CheapestAdequatePolicy,
@@ -30,7 +29,6 @@ from router_training.target_policies import (
     LoggedPolicy,
     MixturePolicy,
     PolicyTable,
-    RestrictedPolicy,
 )
 
 QUICK = OffPolicyOptions(n_resamples=100)
@@ -228,50 +226,6 @@ def test_no_outcome_at_all_is_an_error() -> None:
 def test_a_propensity_of_zero_is_never_used() -> None:
     with pytest.raises(PropensityError, match=r"propensity: got 0\.0 in row 7"):
         report(log=replace(LOG, propensity=np.where(np.arange(3_000) == 7, 0.0, LOG.propensity)))
-
-
-def test_a_log_that_explored_nothing_can_only_tell_of_itself() -> None:
-    certain = logged_world(WORLD, np.eye(4)[np.full(3_000, 3)])
-    assert any("explored nothing" in note for note in report(LoggedPolicy(), certain).notes)
-    with pytest.raises(OverlapError) as caught:
-        report(FixedPolicy("model-00"), certain)
-    message = str(caught.value)
-    assert "100.0% of the policy's probability is on models that the log gave none" in message
-    assert "explore model-00 (100% of decisions)" in message
-    assert "0.05 over 48,019 decisions" in message
-    assert OverlapError.code == "insufficient_overlap"
-
-
-def test_a_handful_of_rows_is_refused_with_the_exploration_it_takes() -> None:
-    rare = np.tile([0.003, 0.0, 0.0, 0.997], (3_000, 1))
-    with pytest.raises(OverlapError, match=r"effective sample size: got \d+\.\d of 3000.*at least"):
-        report(FixedPolicy("model-00"), logged_world(WORLD, rare, seed=3))
-
-
-def test_limits_can_be_set() -> None:
-    half = np.tile([0.5, 0.0, 0.0, 0.5], (3_000, 1))
-    log = logged_world(WORLD, half)
-    policy = MixturePolicy(("model-00", "model-01"), 0.9)
-    with pytest.raises(OverlapError, match=r"unsupported: 10.0%.*model-01 10.0%"):
-        evaluate_policy(log, policy, options=QUICK)
-    loose = OffPolicyOptions(n_resamples=50, limits=OverlapLimits(max_unsupported=0.2))
-    found = evaluate_policy(log, policy, options=loose)
-    assert found.headline_of(ADEQUATE).unsupported == pytest.approx(0.1)
-
-
-def test_within_its_support_every_policy_can_be_evaluated() -> None:
-    half = np.tile([0.5, 0.0, 0.0, 0.5], (3_000, 1))
-    found = report(RestrictedPolicy(FixedPolicy("model-01")), logged_world(WORLD, half))
-    assert found.overlap.unsupported == 0.0
-    assert found.outcomes[ADEQUATE].target["ips"].value == pytest.approx(
-        found.outcomes[ADEQUATE].logging.value
-    )
-
-
-def test_a_short_log_that_lacks_no_model_needs_more_decisions() -> None:
-    short = uniform_log(40)
-    with pytest.raises(OverlapError, match="too short: more decisions like these"):
-        report(LoggedPolicy(), short)
 
 
 def test_a_perfect_table_beats_the_hull() -> None:
