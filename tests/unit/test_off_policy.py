@@ -198,6 +198,9 @@ def test_missing_outcomes_are_made_up_for_and_reported() -> None:
     assert found.missing[0].share == pytest.approx((~hidden).mean())
     assert value.n_observed == (~hidden).sum()
     assert any("of outcomes were observed" in note for note in found.notes)
+    low = LOG.adequate[~hidden].sum() / 3_000
+    worst = f"is {low:.3f}, and {low + hidden.mean():.3f} if none was"
+    assert any(note.endswith(worst) for note in found.notes)
 
 
 def test_a_log_without_costs_is_valued_at_what_was_expected() -> None:

@@ -210,6 +210,12 @@ def _notes(log: LogValues, policy: TargetPolicy) -> tuple[str, ...]:
                 f"{name}: {observation.share:.1%} of outcomes were observed; they are weighted as "
                 "if what is missing depended on features and model only, which no log can show"
             )
+    if (share := log.outcomes[ADEQUATE].observation.share) < 1.0:
+        low = float(np.nansum(logged.adequate)) / logged.n
+        notes.append(
+            f"at the worst, if every missing answer of the log was inadequate, its share of "
+            f"adequate ones is {low:.3f}, and {low + 1.0 - share:.3f} if none was"
+        )
     if (logged.propensity > 1.0 - 1e-9).all():
         notes.append("the log explored nothing: it can only tell of policies that do as it did")
     return tuple(notes)
