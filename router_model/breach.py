@@ -37,6 +37,22 @@ def log_evidence(failures: int, n: int, base_failures: int, base_n: int, *, marg
     return _log_average(failures, n) + _log_average(base_failures, base_n) - largest
 
 
+def log_evidence_above(failures: int, n: int, *, limit: float) -> float:
+    """The logarithm of the evidence that the rate of one stream exceeds a limit.
+
+    The same test with one stream: the averaged likelihood over the largest with a rate of at most
+    `limit`. Minus infinity while the stream is empty.
+
+    >>> log_evidence_above(20, 100, limit=0.05) > math.log(1 / 0.05)
+    True
+    >>> log_evidence_above(5, 100, limit=0.05) < 0.0
+    True
+    """
+    if n == 0:
+        return -math.inf
+    return _log_average(failures, n) - _log_likelihood(failures, n, min(failures / n, limit))
+
+
 def _constrained(s: int, n: int, s0: int, n0: int, margin: float) -> tuple[float, float]:
     """The likeliest p and q with p <= q + margin.
 
