@@ -12,6 +12,7 @@ from synthetic_rounds import synthetic_rounds, write_tables
 from router_data.importer import import_tables
 from router_data.logging_policy import LoggingPolicy
 from router_model.artifact import MANIFEST, verify
+from router_model.contract import Contracts
 from router_model.embedding import N_MATCH
 from router_model.encoder import StaticEncoder
 from router_model.errors import ArtifactError, DatasetError
@@ -111,6 +112,15 @@ def test_an_exported_artifact_predicts_as_the_trained_one_did(done: Done, tmp_pa
     p = predictor.predict(features, embedding, ["cheap", "strong"]).p_adequate
     assert p.shape == (3, 2)
     assert ((p > 0) & (p < 1)).all()
+
+
+def test_an_artifact_says_what_was_certified_for_every_alpha(done: Done, tmp_path: Path) -> None:
+    done.registry.export("challenger", tmp_path / "artifact", check=verify)
+    assert "contracts.json" in verify(tmp_path / "artifact").files
+    contracts = Contracts.load(tmp_path / "artifact")
+    assert [entry.alpha for entry in contracts.by_tenant["*"]] == list(PARAMS.contract_alphas)
+    # Two dozen held-out requests are too few for a promise of 1%.
+    assert contracts.min_adequacy_for("any", 0.01, 0.1).is_abstaining
 
 
 def test_an_altered_artifact_is_not_exported(done: Done, tmp_path: Path) -> None:

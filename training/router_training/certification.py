@@ -10,8 +10,8 @@ from router_data.logged import LoggedDecisions
 from router_data.rounds import Rounds
 from router_model.contract import ALL_TENANTS, Certified
 from router_training.contract import certificate
+from router_training.crossval import Predictor
 from router_training.evidence import evidence_of
-from router_training.fit import FittedPredictor
 from router_training.matrix import Bools, Floats, Ints
 from router_training.params import TrainingParams
 from router_training.splits import linked_units
@@ -63,7 +63,7 @@ class Sample(Struct, frozen=True, kw_only=True):
 
 
 def certify_contracts(
-    predictor: FittedPredictor,
+    predictor: Predictor,
     test: Rounds,
     logged: LoggedDecisions | None,
     *,
@@ -92,9 +92,7 @@ def certify_contracts(
     return tuple(entries)
 
 
-def sample_of(
-    predictor: FittedPredictor, test: Rounds, logged: LoggedDecisions | None
-) -> Sample | None:
+def sample_of(predictor: Predictor, test: Rounds, logged: LoggedDecisions | None) -> Sample | None:
     """What the log shows of held-out requests; None when it shows no choice between models."""
     parts = [_of_matrix(predictor, test)]
     if logged is not None:
@@ -123,7 +121,7 @@ def _own_entries(own: Sample, tenant: str, *, params: TrainingParams) -> list[Ce
     ]
 
 
-def _of_matrix(predictor: FittedPredictor, test: Rounds) -> tuple[Sequence[str], Sample]:
+def _of_matrix(predictor: Predictor, test: Rounds) -> tuple[Sequence[str], Sample]:
     """Requests of which several models' outcomes are known; those models are the candidates."""
     is_shown = (test.matrix("propensity") >= 1.0 - _EXACT) & np.isfinite(test.matrix("adequate"))
     part = test.select(is_shown.sum(axis=1) >= 2)
@@ -147,7 +145,7 @@ def _of_matrix(predictor: FittedPredictor, test: Rounds) -> tuple[Sequence[str],
     )
 
 
-def _of_logged(predictor: FittedPredictor, logged: LoggedDecisions) -> tuple[Sequence[str], Sample]:
+def _of_logged(predictor: Predictor, logged: LoggedDecisions) -> tuple[Sequence[str], Sample]:
     """Live decisions: candidates, prices and propensities as logged, p as predicted now."""
     predicted = predictor.predict(
         logged.features, logged.embedding, list(logged.models), tenant=logged.tenant
