@@ -75,6 +75,12 @@ def test_a_python_policy_and_the_dollars_can_be_given(state: Path, tmp_path: Pat
     assert found["policy"] == "mine"
 
 
+def test_a_policy_can_be_kept_within_what_the_log_supports(state: Path, tmp_path: Path) -> None:
+    result = evaluate(state, tmp_path, "--policy", state.parent / "fixed.toml", "--within-support")
+    assert result.exit_code == 0, result.output
+    assert "always model-01, within the log's support: n 1200" in result.output
+
+
 def test_refusal_is_an_exit_code_of_one_and_says_what_to_explore(
     state: Path, tmp_path: Path
 ) -> None:

@@ -6,7 +6,9 @@ from msgspec.structs import replace
 
 from router_model.errors import DatasetError
 from router_training import ope
+from router_training.intervals import Resampling
 from router_training.ope import ESTIMATORS, BanditSample, OverlapError, PropensityError
+from router_training.ope_intervals import bernstein_half_width, ratio_spread
 
 # Weights 2, 0.5, 4: computed by hand below.
 SAMPLE = BanditSample(
@@ -76,6 +78,18 @@ def test_the_bernstein_interval_by_hand() -> None:
     log = math.log(4 / 0.05)
     expected = math.sqrt(2 * 4 / 3 * log / 3) + 7 * 5 * log / (3 * 2)
     assert found.robust_high - found.value == pytest.approx(expected)
+
+
+def test_a_single_term_has_no_bernstein_interval() -> None:
+    assert math.isnan(bernstein_half_width(np.array([1.0]), width=1.0))
+
+
+def test_resamples_that_never_vary_leave_no_bootstrap_interval() -> None:
+    # Two groups, one of which the policy never takes: every usable resample holds one group only.
+    low, high = ratio_spread(
+        np.array([0.5, 0.0]), np.array([1.0, 0.0]), None, resampling=Resampling(n_resamples=20)
+    )[3:]
+    assert low == high == 0.5
 
 
 @pytest.mark.parametrize("bad", [0.0, -0.1, math.nan, 1.5, math.inf])
