@@ -24,7 +24,13 @@ from router_training.boost import TreeTable, fit_trees
 from router_training.calibrate import LogitCalibrator, blend_weights
 from router_training.params import TrainingParams
 from router_training.space import fit_space
-from router_training.tenant_offsets import fit_offsets, joined, tenant_rows
+from router_training.tenant_offsets import (
+    TenantRows,
+    fit_offsets,
+    joined,
+    shifts_of,
+    tenant_rows,
+)
 from router_training.training_table import (
     Distinct,
     Table,
@@ -108,17 +114,27 @@ def fit_predictor(
     loadings = joint.space.loadings(rounds.models, table.descriptors)
     context = Distinct.of(rounds).number[rounds.context_index]
     joint.log_heads = fit_amounts(rounds, z, loadings, context=context, params=params)
-    parts = [(rounds, raw[table.row_cell])]
-    if calibration_rounds is not None:
-        later = observed_cells(calibration_rounds, params)
-        raw_later = raw_log_odds(joint, calibration_rounds, later)
-        joint.calibration = recalibrated(raw_later, later, params)
-        parts.append((calibration_rounds, raw_later))
-    rows = [
-        tenant_rows(part, adequacy_targets(part), joint.calibration.logit(scores), params)
-        for part, scores in parts
+    known = rows_of(rounds, joint.calibration, raw[table.row_cell], params)
+    if calibration_rounds is None:
+        return FittedPredictor(rounds.models, joint, fit_offsets(known))
+    later = observed_cells(calibration_rounds, params)
+    raw_later = raw_log_odds(joint, calibration_rounds, later)
+    held = rows_of(calibration_rounds, joint.calibration, raw_later, params)
+    # The tenants' departures so far explain their own outcomes here too.
+    explained = held.log_odds + shifts_of(held, fit_offsets(joined([known, held])))
+    joint.calibration = recalibrated(joint.calibration.raw_of(explained), later, params)
+    both = [
+        rows_of(rounds, joint.calibration, raw[table.row_cell], params),
+        rows_of(calibration_rounds, joint.calibration, raw_later, params),
     ]
-    return FittedPredictor(rounds.models, joint, fit_offsets(joined(rows)))
+    return FittedPredictor(rounds.models, joint, fit_offsets(joined(both)))
+
+
+def rows_of(
+    rounds: Rounds, calibration: Calibration, raw: Floats, params: TrainingParams
+) -> TenantRows:
+    """The outcomes of tenants beside the calibrated log-odds of the observed rows."""
+    return tenant_rows(rounds, adequacy_targets(rounds), calibration.logit(raw), params)
 
 
 def cross_fitted(
@@ -151,9 +167,11 @@ def cross_fitted(
     trees, tree_scores = fit_trees(
         tree_table, cells, folds, params=params, seed=seed, levels=levels
     )
-    blend = blend_weights(linear_scores, tree_scores, cells.y, cells.weight)
+    # With the levels of the tenants, so that one with false outcomes is explained by its own.
+    blend = blend_weights(linear_scores + levels, tree_scores + levels, cells.y, cells.weight)
     held_out = blend.linear * linear_scores + blend.trees * tree_scores
-    calibration = LogitCalibrator(params.calibration).fit(held_out, cells.y, cells.weight)
+    explained = held_out + (blend.linear + blend.trees) * levels
+    calibration = LogitCalibrator(params.calibration).fit(explained, cells.y, cells.weight)
     joint = JointPredictor(
         n_features=table.features.shape[1],
         scaler=scaler,

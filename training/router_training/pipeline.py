@@ -15,6 +15,7 @@ from router_model.artifact import read_manifest
 from router_model.contract import Certified
 from router_model.errors import DatasetError
 from router_training.crossval import Predictor
+from router_training.empty_log import require_log
 from router_training.evaluate import evaluate_rounds
 from router_training.gate import GateReport, gate_metrics
 from router_training.held_out import HeldOut, held_out_keys, held_out_of, write_keys
@@ -98,6 +99,7 @@ def run(
     is empty or too small. `note` is Markdown that goes into the model card.
     """
     on_step("dataset")
+    require_log(state)
     rounds = load_rounds(state, rule=params.adequacy)
     tools.require_encoder(rounds.encoder)
     check_size(rounds, params)

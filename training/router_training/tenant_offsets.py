@@ -108,6 +108,15 @@ def fit_offsets(rows: TenantRows, *, spread: Spread | None = None) -> TenantOffs
     )
 
 
+def shifts_of(rows: TenantRows, offsets: TenantOffsets) -> Floats:
+    """The offset of each row's tenant and model."""
+    shift: Floats = np.zeros(len(rows.y))
+    for tenant, offset in offsets.tenants.items():
+        for model in offset.models:
+            shift[(rows.tenant == tenant) & (rows.model == model)] = offset.shift(model)
+    return shift
+
+
 def estimated_spread(parts: Sequence[TenantRows]) -> Spread:
     """The spread under which the tenants' offsets are as large as they are."""
     spread = Spread()
