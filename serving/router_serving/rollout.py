@@ -98,8 +98,7 @@ class RolloutWatcher:
         self._counted("stopped")
         _log.error("canary.stopped", artifact=rollout.version, reason=reason)
         try:
-            artifact = rollout.file.artifact
-            await asyncio.to_thread(write_stopped, self._path, artifact=artifact, reason=reason)
+            await asyncio.to_thread(write_stopped, self._path, rollout.file, reason=reason)
         except RolloutError as error:
             self.last_error = str(error)
             _log.error("rollout.unwritten", error=str(error))

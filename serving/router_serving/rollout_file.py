@@ -23,6 +23,7 @@ class RolloutFile(Struct, frozen=True, kw_only=True):
     """What the file says. `artifact` is a folder, relative to the state folder or absolute.
 
     With `shadow`, a canary's decisions are logged beside the champion's and the other way round.
+    `version` and `since_ms` are those of the registry, and tell one rollout from the next.
     """
 
     mode: Mode = "off"
@@ -33,6 +34,8 @@ class RolloutFile(Struct, frozen=True, kw_only=True):
     min_outcomes: int = 100
     reason: str = ""
     shadow: bool = False
+    version: str = ""
+    since_ms: int = 0
 
     @property
     def is_on(self) -> bool:
@@ -64,22 +67,22 @@ def read_rollout(path: Path) -> RolloutFile:
     return file
 
 
-def write_stopped(path: Path, *, artifact: str, reason: str) -> bool:
-    """Say in the file that the canary was stopped, whatever else it holds; atomically.
+def write_stopped(path: Path, file: RolloutFile, *, reason: str) -> bool:
+    """Say in the file that this rollout was stopped, whatever else it holds; atomically.
 
-    False, and nothing is written, where the file speaks of another artifact by now.
+    False, and nothing is written, where the file speaks of another rollout by now.
     Raises RolloutError where it can't be written.
     """
     try:
         content: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        if content.get("artifact") != artifact or content.get("mode") != "canary":
+        if msgspec.convert(content, RolloutFile) != file:
             return False
         content |= {"mode": "stopped", "reason": reason}
         temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with temporary.open("wb") as written:
+            written.write(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+            written.flush()
+            os.fsync(written.fileno())
         temporary.replace(path)
     except (OSError, msgspec.DecodeError) as error:
         raise RolloutError(f"{path}: can't be written: {error}") from error

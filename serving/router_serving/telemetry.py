@@ -15,7 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from router_model.types import Versions
-from router_serving.drift import DRIFT_NAMES
+from router_serving.drift import Gauges
 
 STAGES = ("read", "parse", "features", "embed", "decide", "total")
 STAGE_BUCKETS_S = (
@@ -24,7 +24,7 @@ STAGE_BUCKETS_S = (
 )
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 UNKNOWN_MODEL = "other"
-_NO_DRIFT: Mapping[str, float] = {}
+_NO_DRIFT: Gauges = {}
 
 
 def configure_logging(level: int = logging.INFO) -> None:
@@ -204,9 +204,7 @@ class Metrics:
         self._versions = versions
         self._artifact_of(versions).set(1)
 
-    def exposition(
-        self, *, queue_rows: int, sessions: int, drift: Mapping[str, float] = _NO_DRIFT
-    ) -> bytes:
+    def exposition(self, *, queue_rows: int, sessions: int, drift: Gauges = _NO_DRIFT) -> bytes:
         """The text that Prometheus scrapes; `drift` becomes gauges `router_drift_<name>`."""
         self._queue.set(queue_rows)
         self._sessions.set(sessions)
@@ -232,7 +230,7 @@ def code_of(text: str) -> str:
     return text.partition(":")[0].strip()
 
 
-def _drift_exposition(drift: Mapping[str, float]) -> bytes:
+def _drift_exposition(drift: Gauges) -> bytes:
     """Gauges of what stands in a file: the same in every process, gone when the file is."""
     registry = CollectorRegistry()
     registry.register(_Shown(drift))
@@ -240,12 +238,18 @@ def _drift_exposition(drift: Mapping[str, float]) -> bytes:
 
 
 class _Shown(Collector):
-    def __init__(self, drift: Mapping[str, float]) -> None:
+    def __init__(self, drift: Gauges) -> None:
         self._drift = drift
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        for name, value in self._drift.items():
-            yield GaugeMetricFamily(f"router_drift_{name}", f"{DRIFT_NAMES[name]}", value=value)
+        for name, values in self._drift.items():
+            labels = [] if "" in values else ["of"]
+            family = GaugeMetricFamily(
+                f"router_drift_{name}", "From the last drift report", labels=labels
+            )
+            for of, value in values.items():
+                family.add_metric([of] if labels else [], value)
+            yield family
 
 
 def _said(adequate: bool | None) -> str:

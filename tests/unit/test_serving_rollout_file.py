@@ -45,22 +45,29 @@ def test_what_is_wrong_is_named(tmp_path: Path, content: str, message: str) -> N
 def test_a_stop_changes_mode_and_reason_only(tmp_path: Path) -> None:
     path = tmp_path / "rollout.json"
     path.write_text(json.dumps(CANARY))
-    assert write_stopped(path, artifact="challenger", reason="too many failures")
+    file = read_rollout(path)
+    assert write_stopped(path, file, reason="too many failures")
     assert json.loads(path.read_text()) == CANARY | {
         "mode": "stopped",
         "reason": "too many failures",
     }
     assert list(tmp_path.iterdir()) == [path]
-    assert not write_stopped(path, artifact="challenger", reason="again")
+    assert not write_stopped(path, file, reason="again")
 
 
-def test_another_rollout_is_not_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change", [{"artifact": "next"}, {"since_ms": 2}, {"version": "8"}, {"mode": "off"}]
+)
+def test_another_rollout_is_not_stopped(tmp_path: Path, change: dict[str, object]) -> None:
     path = tmp_path / "rollout.json"
-    path.write_text(json.dumps(CANARY | {"artifact": "next"}))
-    assert not write_stopped(path, artifact="challenger", reason="too late")
-    assert json.loads(path.read_text())["mode"] == "canary"
+    path.write_text(json.dumps(CANARY | {"since_ms": 1, "version": "7"}))
+    file = read_rollout(path)
+    path.write_text(json.dumps(CANARY | {"since_ms": 1, "version": "7"} | change))
+    before = path.read_bytes()
+    assert not write_stopped(path, file, reason="too late")
+    assert path.read_bytes() == before
 
 
 def test_a_file_that_is_gone_can_not_be_stopped(tmp_path: Path) -> None:
     with pytest.raises(RolloutError, match="can't be written"):
-        write_stopped(tmp_path / "rollout.json", artifact="c", reason="r")
+        write_stopped(tmp_path / "rollout.json", RolloutFile(), reason="r")
