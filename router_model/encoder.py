@@ -7,7 +7,7 @@ needs only numpy and the tokenizer.
 """
 
 import hashlib
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -66,7 +66,7 @@ class StaticEncoder:
         """Length of a vector."""
         return int(self.table.shape[1])
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Twelve hex digits that change with the table or the tokenizer."""
         digest = hashlib.sha256(self.table.tobytes())
