@@ -74,13 +74,25 @@ create macro decisions_until(until_ms) as table
         partition by tenant, decision_id order by ts_ms desc, segment desc, line desc
     ) = 1;
 
+-- Of an outcome that was reported several times, each field counts as it was last given: a late
+-- signal leaves the verdict and the cost that came before it. Signals are joined by name.
 create macro outcomes_until(until_ms) as table
-    select * exclude (segment, line)
-    from all_outcomes
-    where until_ms is null or ts_ms < until_ms
-    qualify row_number() over (
-        partition by tenant, decision_id, attempt order by ts_ms desc, segment desc, line desc
-    ) = 1;
+    with reports as (
+        select *, row(ts_ms, segment, line) as place
+        from all_outcomes
+        where until_ms is null or ts_ms < until_ms
+    )
+    select arg_max("schema", place) as "schema", 'outcome' as kind, max(ts_ms) as ts_ms,
+           decision_id, attempt, tenant, arg_max(model, place) as model,
+           arg_max(adequate, place) as adequate, arg_max(reward, place) as reward,
+           list_reduce(list(signals order by place) filter (signals is not null),
+                       lambda before, later: json_merge_patch(before, later)) as signals,
+           arg_max("usage", place) as "usage", arg_max(cost_usd, place) as cost_usd,
+           arg_max(latency_ms, place) as latency_ms,
+           arg_max(tool_call_latency_ms, place) as tool_call_latency_ms,
+           arg_max(tool_call_valid, place) as tool_call_valid, arg_max(error, place) as error
+    from reports
+    group by tenant, decision_id, attempt;
 
 create view decisions as select * from decisions_until(null);
 create view outcomes as select * from outcomes_until(null);

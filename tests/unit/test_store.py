@@ -59,6 +59,26 @@ def test_of_rows_in_one_millisecond_the_one_written_last_counts(tmp_path: Path) 
         assert store.query("select reward from outcomes") == [{"reward": 0.49}]
 
 
+def test_a_late_report_adds_to_the_earlier_ones_and_corrects_what_it_repeats(
+    tmp_path: Path,
+) -> None:
+    first = outcome(adequate=True, cost_usd=0.5, signals={"retried": False, "edits": 2}, ts_ms=5)
+    late = {"adequate": None, "cost_usd": None, "usage": None, "error": None}
+    rows = [
+        outcome(**late, signals={"session_succeeded": True}, ts_ms=9),
+        outcome(**late, signals={"retried": True}, ts_ms=7),
+        first,
+    ]
+    write_log(tmp_path, [decision(), *rows], segments=2)
+    with Store(tmp_path) as store:
+        found = store.decision("d1")
+    assert found is not None
+    (merged,) = found["outcomes"]
+    assert (merged["adequate"], merged["cost_usd"], merged["ts_ms"]) == (True, 0.5, 9)
+    assert merged["usage"].items() >= first["usage"].items()
+    assert merged["signals"] == {"retried": True, "edits": 2, "session_succeeded": True}
+
+
 def test_a_tenant_can_not_overwrite_the_rows_of_another(tmp_path: Path) -> None:
     write_log(
         tmp_path,
