@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import routers
 from synthetic_rounds import write_tables
 from typer.testing import CliRunner, Result
 
@@ -11,6 +12,8 @@ from router_data.importer import import_tables
 from router_model.artifact import verify
 from router_model.encoder import StaticEncoder
 from router_training.cli import app
+from router_training.registry import Registry
+from router_training.rollout import RolloutFile, start
 
 FAST = """
 n_resamples = 50
@@ -44,7 +47,10 @@ def _no_tracking_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ROUTER_STATE_DIR", raising=False)
 
 
-@pytest.mark.parametrize("command", ["run", "evaluate", "promote", "export", "rollback"])
+@pytest.mark.parametrize(
+    "command",
+    ["run", "evaluate", "promote", "export", "rollback", "gate", "drift", "rollout", "watch"],
+)
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = call(command, "--help")
     assert result.exit_code == 0
@@ -92,10 +98,15 @@ def test_train_promote_export_and_roll_back(folder: Path, tmp_path: Path) -> Non
         result = call("run", "--state", state, "--params", params)
         assert result.exit_code == 0, result.output
         assert f"challenger: version {n}" in result.output
+        assert "90 of them with an outcome" in result.output
+        assert "ok  artifact: " in result.output
         result = call("promote", "--state", state, "--force")
         assert result.exit_code == 0, result.output
         assert f"champion: version {n}" in result.output
         verify(state / "artifact")
+    result = call("gate", "--state", state, "--params", params)
+    assert result.exit_code == 1
+    assert "challenger: no version has this alias" in result.output
     result = call("rollback", "--state", state)
     assert result.exit_code == 0, result.output
     assert "champion: version 1 (rolled back)" in result.output
@@ -172,6 +183,26 @@ def test_one_fold_and_an_unknown_alias_are_wrong_usage(tmp_path: Path) -> None:
     result = call("export", "--state", tmp_path, "--alias", "best")
     assert result.exit_code == 2
     assert "champion" in result.output
+
+
+def test_promote_refuses_what_the_gate_objects_to_with_every_reason(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    artifact = tmp_path / "made"
+    routers.write_artifact(artifact)
+    verdict = "utility.live: worse by 0.1; tenant.live: acme"
+    registry.register(artifact, params={}, metrics={}, tags={"gate": verdict})
+    result = call("promote", "--state", tmp_path)
+    assert result.exit_code == 1
+    assert "gate: utility.live: worse by 0.1\ngate: tenant.live: acme\n" in result.output
+    assert registry.find("champion") is None
+    result = call("gate", "--state", tmp_path)
+    assert result.exit_code == 1
+    assert "kept no held_out.json" in result.output
+    start(RolloutFile(mode="canary", share=0.5), tmp_path, registry)
+    result = call("promote", "--state", tmp_path, "--force")
+    assert result.exit_code == 0, result.output
+    champion = registry.get("champion")
+    assert (champion.tags["rollout"], champion.tags["rollout_reason"]) == ("off", "promoted")
 
 
 @pytest.mark.parametrize("command", ["promote", "export", "rollback"])

@@ -64,7 +64,7 @@ def check_slices(gain: Gain, limits: Limits) -> tuple[Finding, ...]:
                 worse.append(
                     f"{names[place]} {found.estimate:+.6f} [{found.low:+.6f}, {found.high:+.6f}]"
                 )
-        text = f"{len(large)} of at least {limits.min_slice} requests, none surely worse"
+        text = f"{len(large)} with at least {limits.min_slice} requests, none surely worse"
         if worse:
             text = f"worse by more than the margin for {', '.join(worse)}"
         findings.append(

@@ -69,8 +69,7 @@ class Registry:
     ) -> Version:
         """A new version of an artifact folder, as challenger.
 
-        `files` (reports, plots) are kept beside the artifact. `tags` should name the data
-        snapshot and the code revision.
+        `files` are kept beside it. `tags` should name the data snapshot and the code revision.
         """
         client = self.client
         run_id = self._logged_run(
@@ -200,8 +199,9 @@ class Registry:
     def client(self) -> "MlflowClient":
         """MLflow's client, made at first use."""
         if self._client is None:
-            # Read when mlflow is imported; DO_NOT_TRACK is understood only as "true".
+            # Read when it is imported; DO_NOT_TRACK is understood only as "true".
             os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+            os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
             from mlflow import MlflowClient
 
             if self.tracking_uri.startswith("sqlite:///"):

@@ -76,7 +76,10 @@ def _tell(result: "RunResult") -> None:
     for report in result.reports.values():
         typer.echo(render.render(report) + "\n")
     if not result.reports:
-        typer.echo("no request was answered by two models: probabilities only, no policies")
+        typer.echo(
+            "no request was answered by two models: live decisions are compared off-policy, by "
+            "the gate below and by `router-train evaluate --from-log`"
+        )
     for name in ("expected_calibration_loss", "brier_loss", "auc_score"):
         if name in result.metrics:
             typer.echo(f"{name}: {result.metrics[name]:.4f}")
