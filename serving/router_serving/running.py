@@ -60,7 +60,7 @@ async def running(settings: Settings, loaded: Loaded | None = None) -> AsyncIter
     # Before the first call: a retry of a decision from before the restart gets that answer.
     await _preload(parts)
     # Also before it: a session of the canary stays one across a restart.
-    await parts.rollout.look()
+    await parts.watch.look()
     watching = asyncio.create_task(parts.watch.run(), name="watch")
     if threading.current_thread() is threading.main_thread():
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, parts.watch.look_now)

@@ -64,8 +64,9 @@ class Settings(BaseSettings):
         default=None,
         ge=0.0,
         le=1.0,
-        description="P(adequate) asked of a model when the request names none: higher costs more "
-        "money, lower more failed tasks; unset takes the artifact's own.",
+        description="P(adequate) asked of a model when neither the request nor the tenant's "
+        "contract sets it: higher costs more money, lower more failed tasks; unset takes the "
+        "artifact's own.",
     )
     log_queue_rows: int = Field(
         default=10_000,

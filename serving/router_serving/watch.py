@@ -28,8 +28,12 @@ class Watch:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._asked.wait(), self._poll_s)
             self._asked.clear()
-            for look in self._looks:
-                try:
-                    await look()
-                except Exception:  # noqa: BLE001  # the watch outlives one look at a file
-                    _log.exception("watch.failed", look=getattr(look, "__qualname__", repr(look)))
+            await self.look()
+
+    async def look(self) -> None:
+        """Look at everything once."""
+        for look in self._looks:
+            try:
+                await look()
+            except Exception:  # noqa: BLE001  # the watch outlives one look at a file
+                _log.exception("watch.failed", look=getattr(look, "__qualname__", repr(look)))
