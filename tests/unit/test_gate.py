@@ -13,6 +13,7 @@ from live_log import COSTS, live_rows
 from log_samples import write_log
 
 from router_data.rewards import DEFAULT_RULE
+from router_model.artifact import read_manifest
 from router_model.contract import Certified, Contracts, write_contracts
 from router_model.embedding import N_MATCH
 from router_model.errors import DatasetError
@@ -304,6 +305,54 @@ def test_a_log_that_explored_nothing_cannot_tell_and_says_what_to_explore(tmp_pa
     assert not reason.is_ok
     assert reason.text.startswith("can't tell: ")
     assert "explore large" in reason.text
+
+
+def canary_log(folder: Path, champion: Path, challenger: Path, rates: Any) -> HeldOut:
+    """Both sides take small only, 200 sessions of the champion and 200 of the canary."""
+    made: list[dict[str, Any]] = []
+    for seed, artifact_folder, of_side in ((1, champion, BAD_SMALL), (2, challenger, rates)):
+        version = read_manifest(artifact_folder).version
+        made += live_rows(
+            800, seed=seed, p_small=1.0, rates=of_side, artifact=version,
+            n_dimensions=routers.N_DIMENSIONS + N_MATCH, encoder=routers.encoder().hash,
+        )  # fmt: skip
+    for row in made:
+        if row["kind"] == "decision":
+            other = {"model": "large", "expected_cost": COSTS["large"], "probability": 0.0}
+            row["candidates"].append(row["candidates"][0] | other)
+    return held_out(folder, made)
+
+
+def test_a_canary_shows_what_a_log_without_exploration_cannot(tmp_path: Path) -> None:
+    champion, challenger = artifact(tmp_path / "c"), artifact(tmp_path / "s", STRONGEST)
+    (challenger / "MODEL_CARD.md").write_text("# Another model card\n")
+    routers.seal(challenger, policy=dict(STRONGEST))
+    good = canary_log(tmp_path / "1", champion, challenger, {"small": 0.6, "large": 0.6})
+    report = judged(challenger, champion, good)
+    found = by_code(report)
+    assert report.verdict == "passed", render_gate(report)
+    assert found["utility.live"].text.endswith("(the canary tells)")
+    assert found["utility.canary"].figures["n_canary_sessions"] == 200
+    # (0.6 - 0.3) x 0.25
+    assert found["utility.canary"].figures["estimate"] == pytest.approx(0.075, abs=0.02)
+    bad = canary_log(tmp_path / "2", champion, challenger, {"small": 0.1, "large": 0.1})
+    codes = {reason.code for reason in judged(challenger, champion, bad).reasons}
+    assert codes == {"utility.live", "utility.canary"}
+
+
+@pytest.mark.statistical
+def test_a_challenger_at_the_margin_passes_at_most_once_in_forty() -> None:
+    n_passed = 0
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        groups = np.repeat(np.arange(100), 5)
+        terms = -0.005 + (rng.normal(size=100)[groups] + rng.normal(size=500)) * 0.02
+        found = check_gain(
+            gain(terms, groups=groups), Limits(), resampling=RESAMPLING, is_deciding=True
+        )
+        n_passed += found.is_ok
+    # 0.025 x 400 = 10 are expected; 17 has probability 0.03
+    assert n_passed <= 17
 
 
 def test_without_a_champion_only_absolute_checks_are_made(tmp_path: Path) -> None:

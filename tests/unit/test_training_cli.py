@@ -189,7 +189,7 @@ def test_promote_refuses_what_the_gate_objects_to_with_every_reason(tmp_path: Pa
     registry = Registry(tmp_path)
     artifact = tmp_path / "made"
     routers.write_artifact(artifact)
-    verdict = "utility.live: worse by 0.1; tenant.live: acme"
+    verdict = "utility.live: worse by 0.1\ntenant.live: acme"
     registry.register(artifact, params={}, metrics={}, tags={"gate": verdict})
     result = call("promote", "--state", tmp_path)
     assert result.exit_code == 1

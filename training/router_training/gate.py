@@ -6,7 +6,7 @@ against it too.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -58,7 +58,7 @@ class GateReport(Struct, frozen=True, kw_only=True):
         >>> GateReport(champion="", n_held_out=9, n_live=0, limits=Limits(), findings=()).verdict
         'passed'
         """
-        return "; ".join(f"{reason.code}: {reason.text}" for reason in self.reasons) or "passed"
+        return "\n".join(f"{reason.code}: {reason.text}" for reason in self.reasons) or "passed"
 
 
 def gate_metrics(report: GateReport) -> dict[str, float]:
@@ -77,11 +77,6 @@ def render_gate(report: GateReport) -> str:
     lines = [f"gate: {report.n_held_out} held-out requests, {report.n_live} live; {against}"]
     lines += [f"  {'ok ' if f.is_ok else 'NO '} {f.code}: {f.text}" for f in report.findings]
     return "\n".join(lines)
-
-
-def joined(findings: Iterable[Iterable[Finding]]) -> tuple[Finding, ...]:
-    """Findings of several checks as one list."""
-    return tuple(finding for some in findings for finding in some)
 
 
 def _plain(name: str) -> str:

@@ -1,6 +1,6 @@
 """The checks of the promotion gate; each answers with findings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from msgspec import structs
@@ -24,23 +24,40 @@ def check_gain(gain: Gain, limits: Limits, *, resampling: Resampling, is_decidin
 
     Where other data decide, only being surely worse by more than that counts against it.
     """
-    found = gain.interval(resampling=resampling)
-    margin = limits.margin * float(gain.failure_usd.mean())
-    is_shown = found.low >= -margin
-    is_worse = found.high < -margin
+    return judged_gain(
+        gain.interval(resampling=resampling),
+        margin=limits.margin * float(gain.failure_usd.mean()),
+        code=f"utility.{gain.source}",
+        on=f"{gain.n} requests",
+        figures=gain.figures,
+        is_deciding=is_deciding,
+    )
+
+
+def judged_gain(
+    found: Interval,
+    *,
+    margin: float,
+    code: str,
+    on: str,
+    figures: Mapping[str, float],
+    is_deciding: bool,
+) -> Finding:
+    """The finding about a gain in net utility; `on` says on what it was measured."""
+    is_shown, is_worse = found.low >= -margin, found.high < -margin
     text = (
         f"net utility {found.estimate:+.6f} [{found.low:+.6f}, {found.high:+.6f}] US dollars a "
-        f"request against the champion on {gain.n} requests"
+        f"request against the champion on {on}"
     )
     if is_worse:
         text += f": worse by more than the margin of {margin:.6f}"
     elif not is_shown:
         text += f": can't tell whether the loss is within the margin of {margin:.6f}"
     return Finding(
-        code=f"utility.{gain.source}",
+        code=code,
         is_ok=is_shown or (not is_deciding and not is_worse),
         text=text,
-        figures={**_figures(found), "margin": margin, **gain.figures},
+        figures={**_figures(found), "margin": margin, "is_shown": float(is_shown), **figures},
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from router_model.artifact import verify
+from router_model.artifact import read_manifest, verify
 from router_model.contract import CONTRACTS_FILE, Contracts
 from router_model.errors import ArtifactError, DatasetError, RouterError
 from router_model.policy import CheapestAdequate
@@ -13,6 +13,7 @@ from router_training.artifact_probe import probe
 from router_training.certification import sample_of
 from router_training.fit import FittedPredictor
 from router_training.gate import Finding, GateReport, Limits
+from router_training.gate_canary import check_canary
 from router_training.gate_checks import (
     check_calibration,
     check_contracts,
@@ -37,7 +38,12 @@ def judge(
     limits: Limits | None = None,
     resampling: Resampling | None = None,
 ) -> GateReport:
-    """The gate's report on an artifact folder, compared with the champion's when there is one."""
+    """The gate's report on an artifact folder, compared with the champion's when there is one.
+
+    That it is not worse may be shown off-policy on all live decisions or by a canary's sessions;
+    where there is neither, by data sets of which every outcome is known. None of them may show
+    that it is worse.
+    """
     allowed, drawn = limits or Limits(), resampling or Resampling()
     findings = [check_artifact(challenger)]
     if findings[0].is_ok:
@@ -111,22 +117,36 @@ def _against_champion(
     if theirs is None:
         return []
     findings = [check_latency(ours.folder, theirs.folder, limits)]
+    canary = _canary(ours, theirs, held_out, limits)
+    is_shown = canary is not None and canary.figures["is_shown"] > 0
     gains: list[Gain] = []
     try:
         if held_out.logged is not None:
             gains.append(live_gain(held_out.logged, ours, theirs, seed=resampling.seed))
     except RouterError as error:  # too little overlap, or a log that one of them can't read
-        findings.append(_cannot_tell("utility.live", error))
+        findings.append(_cannot_tell("utility.live", error, is_ok=is_shown))
     gains += matrix_gains(held_out.rounds, ours, theirs)
     if held_out.logged is None and not gains:
         findings.append(
             _cannot_tell("utility", DatasetError("nothing held out shows what both would do"))
         )
     for gain in gains:
-        is_deciding = gain.is_live or held_out.logged is None
+        is_deciding = not is_shown and (gain.is_live or held_out.logged is None)
         findings.append(check_gain(gain, limits, resampling=resampling, is_deciding=is_deciding))
         findings += check_slices(gain, limits)
-    return findings
+    return findings if canary is None else [*findings, canary]
+
+
+def _canary(ours: Opponent, theirs: Opponent, held_out: HeldOut, limits: Limits) -> Finding | None:
+    if held_out.logged is None:
+        return None
+    return check_canary(
+        held_out.logged,
+        challenger=read_manifest(ours.folder).version,
+        champion=read_manifest(theirs.folder).version,
+        policy=ours.policy,
+        limits=limits,
+    )
 
 
 def _opponent(folder: Path, load: Load) -> Opponent:
@@ -135,5 +155,6 @@ def _opponent(folder: Path, load: Load) -> Opponent:
     return Opponent(folder, load(folder), policy)
 
 
-def _cannot_tell(code: str, error: Exception) -> Finding:
-    return Finding(code=code, is_ok=False, text=f"can't tell: {error}")
+def _cannot_tell(code: str, error: Exception, *, is_ok: bool = False) -> Finding:
+    text = f"can't tell: {error}"
+    return Finding(code=code, is_ok=is_ok, text=f"{text} (the canary tells)" if is_ok else text)

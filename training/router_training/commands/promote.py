@@ -61,7 +61,7 @@ def promote(
         registry = Registry(state)
         verdict = registry.get("challenger").tags.get("gate", "not judged")
         if verdict != "passed" and not force:
-            for reason in verdict.split("; "):
+            for reason in verdict.splitlines():
                 typer.echo(f"gate: {reason}", err=True)
             raise typer.Exit(1)
         promote_challenger(registry, state)
