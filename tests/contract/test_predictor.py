@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from routers import CARDS, SEEN, contexts, descriptor_rows, joint_predictor
+from scipy.special import logit
 from synthetic_rounds import synthetic_rounds
 
 from router_model.persistence import load_predictor, save_predictor
 from router_model.predictor import Blend, JointPredictor, Prediction
+from router_model.tenants import TenantOffset, TenantOffsets
 from router_training.fit import fit_predictor
 from router_training.params import TrainingParams
 from router_training.training_table import descriptor_table
@@ -83,6 +85,26 @@ def test_one_context_is_predicted_as_in_a_batch(make: Make) -> None:
         one = bound.predict(case.features[i], case.embedding[i])
         row = Prediction(*(getattr(batch, name)[i] for name in batch.__struct_fields__))
         assert same(one, row, atol=1e-9)
+
+
+@cases
+def test_a_tenants_shift_is_the_same_online_and_in_a_batch(make: Make) -> None:
+    case = make()
+    bound = case.joint.bind(case.names, case.descriptors)
+    offsets = TenantOffsets(
+        {"acme": TenantOffset(level=-0.7, models={case.names[0]: 0.4, case.names[1]: -0.1})}
+    )
+    tenants = ["acme", "new"] * 15
+    table = offsets.for_contexts(tenants, case.names)
+    batch = bound.predict_batch(case.features, case.embedding, shift=table).p_adequate
+    for i, tenant in enumerate(tenants):
+        shift = offsets.for_models(tenant, case.names)
+        one = bound.predict(case.features[i], case.embedding[i], shift=shift).p_adequate
+        assert one == pytest.approx(batch[i], rel=1e-9)
+    plain = case.batch().p_adequate
+    assert batch[1::2] == pytest.approx(plain[1::2], rel=1e-9)
+    moved = logit(batch[::2]) - logit(plain[::2])
+    assert moved == pytest.approx(table[::2], abs=1e-6)
 
 
 @cases

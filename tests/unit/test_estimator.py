@@ -86,8 +86,9 @@ def test_it_is_the_predictor_that_a_log_is_fitted_with() -> None:
     names, table = tuple(ladder[i] for i in order), table[order]
     rounds = simulate(300, seed=1).rounds()
     place = np.lexsort(rounds.features.T[::-1])
+    session = rounds.session[place]
     rounds = replace(
-        rounds, models=names, features=rounds.features[place], group=rounds.group[place]
+        rounds, models=names, features=rounds.features[place], group=session, session=session
     )
     log_fit = fit_predictor(rounds, params=PARAMS, seed=4)
     X = np.column_stack([rounds.features[rounds.context_index], table[rounds.model_index]])

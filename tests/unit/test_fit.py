@@ -150,7 +150,7 @@ def test_a_request_that_was_logged_again_is_one_context_in_its_session() -> None
     again = replace(known, session=texts(["s", "s", "t"]), group=texts(["s", "s", "t"]))
     table = table_of(again, PARAMS)
     assert table.features.shape == (2, 2)
-    assert table.group.tolist() == ["0", "1"]
+    assert table.group.tolist() == ["s", "t"]
     assert table.cells.context.tolist() == [0, 0, 1, 1]
     assert table.row_cell.tolist() == [0, 1, 0, 1, 2, 3]
     assert table.cells.weight.tolist() == [2.0, 2.0, 1.0, 1.0]

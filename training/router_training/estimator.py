@@ -20,10 +20,10 @@ from router_model.embedding import N_MATCH
 from router_model.heads import Floats
 from router_model.predictor import JointPredictor, Vectors
 from router_model.trees import Trees
-from router_training.bilinear import Cells, Ints
+from router_training.bilinear import Cells, Ints, Nuisance
 from router_training.fit import cross_fitted
 from router_training.params import TrainingParams
-from router_training.training_table import Table
+from router_training.training_table import DATASET_RIDGE, Table
 
 # The log-odds of a probability of exactly 0 or 1 are infinite.
 _LEAST_P = 1e-12
@@ -177,13 +177,14 @@ def _table(
     total = np.asarray(np.bincount(cell, weight), dtype=np.float64)
     mean = np.bincount(cell, weight * target) / total
     features = rows[first]
+    one_data_set = Nuisance.none(len(pair)).beside(np.zeros_like(pair), ridge=DATASET_RIDGE)
     return Table(
         features,
         _no_text(features),
         group[first],
         _names(kinds),
         kinds,
-        Cells(pair // len(kinds), pair % len(kinds), mean, weight=total),
+        Cells(pair // len(kinds), pair % len(kinds), mean, weight=total, nuisance=one_data_set),
     )
 
 

@@ -21,7 +21,7 @@ from router_training.weights import training_weights
 _N_CROSS_FOLDS: Final = 3
 # Data sets differ as they like: a wide prior of 3 log-odds. Those of tenants are wider than what
 # tenants differ by, for a false log is farther off than any honest one.
-_DATASET_RIDGE: Final = 0.1
+DATASET_RIDGE: Final = 0.1
 _TENANT_RIDGE: Final = 1.0
 _PAIR_RIDGE: Final = 2.0
 
@@ -57,7 +57,7 @@ def table_of(rounds: Rounds, params: TrainingParams) -> Table:
     return Table(
         rounds.features[contexts.first],
         rounds.embedding[contexts.first],
-        contexts.unit.astype(str),
+        contexts.unit,
         rounds.models,
         descriptor_table(rounds.models),
         cells,
@@ -68,17 +68,18 @@ def table_of(rounds: Rounds, params: TrainingParams) -> Table:
 class Distinct(Struct, frozen=True):
     """The distinct contexts of rounds: equal vectors of one tenant, session and group are one.
 
-    `first` is where each was first, `unit` its unit, `number` (n_contexts,) which each context is.
+    `first` is where each was first, `unit` the name of what it shares a session or a group with,
+    `number` (n_contexts,) which each context is.
     """
 
     first: Ints
-    unit: Ints
+    unit: NDArray[np.str_]
     number: Ints
 
     @classmethod
     def of(cls, rounds: Rounds) -> "Distinct":
         """Those of these rounds; a request that is logged again is not computed again."""
-        unit = linked_units(rounds.session.astype(str), rounds.group.astype(str))
+        unit = unit_names(rounds)
         vectors = np.concatenate([rounds.features, rounds.embedding], axis=1)
         numbers: dict[tuple[object, ...], int] = {}
         number = np.array(
@@ -92,6 +93,17 @@ class Distinct(Struct, frozen=True):
         )
         first = np.unique(number, return_index=True)[1].astype(np.int64)
         return cls(first, unit[first], number)
+
+
+def unit_names(rounds: Rounds) -> NDArray[np.str_]:
+    """Name of each context's unit: the first of the groups that its sessions link."""
+    group = rounds.group.astype(str)
+    unit = linked_units(rounds.session.astype(str), group)
+    names: dict[int, str] = {}
+    for number, name in zip(unit.tolist(), group.tolist(), strict=True):
+        known = name or f"\0{number}"
+        names[number] = min(names.get(number, known), known)
+    return np.array([names[number] for number in unit.tolist()])
 
 
 def merged(rows: Cells) -> tuple[Cells, Ints]:
@@ -126,7 +138,7 @@ def observed_cells(rounds: Rounds, params: TrainingParams) -> Cells:
         np.unique(names.astype(str), return_inverse=True)[1].reshape(-1)[rounds.context_index]
         for names in (rounds.dataset, rounds.tenant)
     )
-    nuisance = Nuisance.none(rounds.n_rows).beside(dataset, ridge=_DATASET_RIDGE)
+    nuisance = Nuisance.none(rounds.n_rows).beside(dataset, ridge=DATASET_RIDGE)
     if tenant.max() > 0:
         pair = np.unique(tenant * len(rounds.models) + rounds.model_index, return_inverse=True)[1]
         nuisance = nuisance.beside(tenant, ridge=_TENANT_RIDGE).beside(pair, ridge=_PAIR_RIDGE)
