@@ -15,7 +15,9 @@ nbformat = pytest.importorskip("nbformat", reason=_EXTRA)
 FOLDER = REPO / "notebooks"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 MAX_FUNCTION_LINES = 5
+MAX_CELL_LINES = 30
 CELL_TIMEOUT_S = 120
+OWN_DATA = ("ROUTER_STATE_DIR", "ROUTER_DATA_DIR", "ROUTER_GATEWAY_LOG")
 
 
 def read(name: str) -> Any:
@@ -29,7 +31,7 @@ def code_cells(notebook: Any) -> list[Any]:
 @pytest.fixture
 def lonely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to run in, with nothing of the user's settings and nothing to download."""
-    for name in ("ROUTER_STATE_DIR", "ROUTER_DATA_DIR", "MLFLOW_TRACKING_URI", "MPLBACKEND"):
+    for name in (*OWN_DATA, "MLFLOW_TRACKING_URI", "MPLBACKEND"):
         monkeypatch.delenv(name, raising=False)
     for name in ("TMPDIR", "IPYTHONDIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
         folder = tmp_path / name.lower()
@@ -58,7 +60,12 @@ def test_a_notebook_runs_from_the_first_to_the_last_cell(name: str, lonely: Path
 
 
 def test_there_are_notebooks() -> None:
-    assert len(NOTEBOOKS) >= 3
+    assert len(NOTEBOOKS) >= 5
+
+
+def test_every_notebook_is_introduced_in_the_readme() -> None:
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert [name for name in NOTEBOOKS if f"]({name})" not in readme] == []
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -83,6 +90,29 @@ def test_a_notebook_holds_no_logic(name: str) -> None:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 n_lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 assert n_lines <= MAX_FUNCTION_LINES, f"{name}: {node.name} has {n_lines} lines"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_code_of_a_cell_fits_a_screen(name: str) -> None:
+    for number, cell in enumerate(code_cells(read(name))):
+        n_lines = len(cell.source.splitlines())
+        assert n_lines <= MAX_CELL_LINES, f"{name}: code cell {number} has {n_lines} lines"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_every_plot_says_what_it_found_and_names_its_axes(name: str) -> None:
+    for cell in code_cells(read(name)):
+        if re.search(r"\b(plt|ax(is|es)?|left|right)\.(plot|barh|hist|errorbar)\(", cell.source):
+            for part in ("title(", "xlabel("):
+                assert part in cell.source, f"{name}: no {part} in\n{cell.source}"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_that_simulates_says_so_in_its_figures(name: str) -> None:
+    titles = [cell.source for cell in code_cells(read(name)) if re.search(r"title\(", cell.source)]
+    assert titles
+    for source in titles:
+        assert re.search(r"\{note\}|\(simulated\)|at worst", source), source
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
