@@ -8,6 +8,12 @@ propensity makes it best where requests are, at the price of variance (Shimodair
 gives the powers between none and full weight). The weights are stabilised (Robins, Hernán and
 Brumback, 2000): they average 1 for each model, so that a rarely drawn model is not loud, and
 constant propensities change nothing.
+
+The default power of 0.5 is a compromise between two measurements. Where the choices knew what the
+regression does not see, the error of the models' mean probabilities falls from 0.028 without
+weights to 0.018 at power 0.5 and 0.008 at 1 (tests/statistical/test_partial_feedback.py). Where it
+sees all that they knew (coderouterbench, a biased log, 10 outcomes a request), the held-out log
+loss rises from 0.6585 to 0.6588 and 0.6590.
 """
 
 import numpy as np
