@@ -17,7 +17,7 @@ def test_a_folder_is_compared_in_a_table_and_a_file(tmp_path: Path) -> None:
     data = write_tables(tmp_path / "data", n=90, models=("cheap", "middle", "strong"))
     params, out = tmp_path / "params.toml", tmp_path / "partial.json"
     params.write_text(QUICK + "embedding_dim = 16\n")
-    size = "--rounds 1,2 --seeds 1 --max-models 2 --max-contexts 80".split()
+    size = ["--rounds", "1,2", "--seeds", "1", "--max-models", "2", "--max-contexts", "80"]
     files = ["--data", str(data), "--params", str(params), "--out", str(out)]
     result = CliRunner().invoke(app, ["partial", *files, *size])
     assert result.exit_code == 0, result.output
