@@ -425,3 +425,15 @@ def test_held_out_is_the_test_part_and_what_came_later(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(DatasetError, match=r"broken\.json"):
         read_keys(tmp_path / "broken.json")
+
+
+def test_a_held_out_part_without_outcomes_cannot_tell(tmp_path: Path) -> None:
+    rows = [row for row in explored(60) if row["kind"] == "decision"]
+    report = judged(
+        artifact(tmp_path / "s", STRONGEST),
+        artifact(tmp_path / "c"),
+        held_out(tmp_path / "l", rows),
+    )
+    reasons = {reason.code: reason.text for reason in report.reasons}
+    assert reasons.keys() == {"utility.live", "calibration"}
+    assert all(text.startswith("can't tell: ") for text in reasons.values())

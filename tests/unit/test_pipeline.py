@@ -24,6 +24,7 @@ from router_training.pipeline import (
     check_size,
     metrics_on,
     reports_on,
+    require_observed,
     run,
     split_by_time,
 )
@@ -212,6 +213,14 @@ def test_too_few_decisions_are_an_error_that_counts_them() -> None:
 def test_one_model_is_an_error_that_names_it() -> None:
     with pytest.raises(DatasetError, match=r"outcomes of \['cheap'\] only"):
         check_size(synthetic_rounds(60, models=("cheap",)), PARAMS)
+
+
+def test_a_latest_part_without_outcomes_is_an_error_that_says_what_is_missing() -> None:
+    rounds = synthetic_rounds(60)
+    require_observed(rounds)
+    rounds.reward[:], rounds.adequate[:] = np.nan, np.nan
+    with pytest.raises(DatasetError, match="none of the latest 60 decisions has an outcome"):
+        require_observed(rounds)
 
 
 def test_the_split_of_a_run_is_by_time_and_by_group() -> None:

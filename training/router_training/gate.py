@@ -7,7 +7,9 @@ against it too.
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 
@@ -69,6 +71,13 @@ def gate_metrics(report: GateReport) -> dict[str, float]:
             if math.isfinite(value):
                 metrics[f"gate.{_plain(finding.code)}.{_plain(name)}"] = float(value)
     return metrics
+
+
+def write_gate(report: GateReport, folder: Path) -> Path:
+    """Write the report as `gate.json` into an existing folder; returns the file."""
+    path = folder / "gate.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
+    return path
 
 
 def render_gate(report: GateReport) -> str:

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from router_model.artifact import verify
 from router_training.artifacts import load_artifact
-from router_training.gate import GateReport, Limits, gate_metrics
+from router_training.gate import GateReport, Limits, gate_metrics, write_gate
 from router_training.gate_run import judge
 from router_training.held_out import FILE, load_held_out, read_keys
 from router_training.intervals import Resampling
 from router_training.params import TrainingParams
-from router_training.pipeline import gate_file
 from router_training.registry import Registry, RegistryError
 
 
@@ -49,6 +48,6 @@ def judge_again(
             challenger,
             tags={"gate": report.verdict},
             metrics=gate_metrics(report),
-            files=[gate_file(report, work)],
+            files=[write_gate(report, work)],
         )
     return report

@@ -99,9 +99,9 @@ def check_calibration(
     resampling: Resampling,
 ) -> Finding:
     """The expected calibration error against its limit and against the champion's."""
-    ours = _calibration_loss(rounds, challenger, resampling)
-    if not np.isfinite(ours.estimate):
+    if not rounds.n_observed:
         return Finding(code="calibration", is_ok=False, text="can't tell: no outcome was observed")
+    ours = _calibration_loss(rounds, challenger, resampling)
     figures = {f"challenger_{name}": value for name, value in _figures(ours).items()}
     text = f"error {ours.estimate:.4f} [{ours.low:.4f}, {ours.high:.4f}]"
     is_ok = ours.estimate <= limits.max_calibration_loss

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 
@@ -17,7 +16,7 @@ from router_model.errors import DatasetError
 from router_training.crossval import Predictor
 from router_training.empty_log import require_log
 from router_training.evaluate import evaluate_rounds
-from router_training.gate import GateReport, gate_metrics
+from router_training.gate import GateReport, gate_metrics, write_gate
 from router_training.held_out import HeldOut, held_out_keys, held_out_of, write_keys
 from router_training.intervals import Resampling
 from router_training.matrix import matrix_of
@@ -108,6 +107,7 @@ def run(
     train, later, test = (
         rounds.select(part) for part in (split.train, split.calibrate, split.test)
     )
+    require_observed(test)
     on_step("train and calibrate")
     predictor = tools.fit(train, params=params, seed=params.seed, calibration_rounds=later)
     on_step("evaluate")
@@ -134,7 +134,7 @@ def run(
         files=[
             *write_reports(reports, work / "report"),
             write_keys(keys, work),
-            gate_file(gate, work),
+            write_gate(gate, work),
         ],
     )
     return RunResult(
@@ -163,6 +163,15 @@ def check_size(rounds: Rounds, params: TrainingParams) -> None:
         raise DatasetError(
             f"log: outcomes of {models or 'no model'} only, expected at least 2 models; a router "
             "can't learn to choose from one"
+        )
+
+
+def require_observed(test: Rounds) -> None:
+    """DatasetError unless some of the latest contexts has an outcome, to be judged by."""
+    if not test.n_observed:
+        raise DatasetError(
+            f"log: none of the latest {test.n_contexts} decisions has an outcome, expected some to "
+            "judge the challenger by; report outcomes to POST /outcomes, or wait for them"
         )
 
 
@@ -284,10 +293,3 @@ def write_reports(reports: Mapping[str, Report], folder: Path) -> list[Path]:
         renamed = [picture.rename(folder / f"{name}.{picture.name}") for picture in pictures]
         files += [path, *renamed]
     return files
-
-
-def gate_file(gate: GateReport, folder: Path) -> Path:
-    """Write the gate's report as `gate.json`; returns the file."""
-    path = folder / "gate.json"
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(gate), indent=2))
-    return path
