@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from router_data.logged import LoggedDecisions
+from router_data.logged import Evidence, LoggedDecisions
 from router_data.simulator import World, simulate
 from router_model.embedding import N_MATCH
 
@@ -68,6 +68,8 @@ def logged_world(
         latency_ms=world.latency_ms[rows, action],
         tool_call_latency_ms_observed=world.latency_ms[rows, action],
         weight=np.ones(n),
+        signal=np.zeros(n),
+        evidence=np.full(n, Evidence.VERDICT),
         skipped=dict(skipped or {}),
     )
 
@@ -84,7 +86,8 @@ def without_outcomes(logged: LoggedDecisions, is_missing: NDArray[np.bool_]) -> 
     hidden: dict[str, Any] = {
         name: np.where(is_missing, np.nan, getattr(logged, name)) for name in names
     }
-    return replace(logged, **hidden)
+    evidence = np.where(is_missing, Evidence.NOTHING, logged.evidence).astype(np.int64)
+    return replace(logged, evidence=evidence, **hidden)
 
 
 def texts(values: list[str]) -> NDArray[np.object_]:

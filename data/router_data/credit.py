@@ -60,7 +60,8 @@ def with_session_credit(
 
     `end` is the session's end and `steps_left` the steps after this one, both for each row.
 
-    >>> nothing = Judged(np.full(2, np.nan), np.full(2, np.nan), np.zeros(2, bool))
+    >>> no, unknown = np.zeros(2, bool), np.full(2, np.nan)
+    >>> nothing = Judged(unknown, unknown, no, no, np.zeros(2))
     >>> with_session_credit(nothing, end=np.ones(2), steps_left=np.array([0, 1]),
     ...                     rule=AdequacyRule()).weight
     array([0.5, 0.4])
@@ -69,9 +70,11 @@ def with_session_credit(
     weight = rule.session_succeeded * rule.session_discount**steps
     is_blamed = (end == 0) & (steps < rule.session_blame_steps)
     counts = (steps_left >= 0) & ((end == 1) | is_blamed)
-    counts &= (weight > 0) & (weight >= rule.min_weight) & np.isnan(judged.adequate)
-    return Judged(
-        np.where(counts, end, judged.adequate),
-        np.where(counts, weight, judged.weight),
-        judged.is_explicit,
+    counts &= (weight > 0) & (weight >= rule.min_weight)
+    speaks = counts & (judged.signal == 0.0)
+    counts &= np.isnan(judged.adequate)
+    return judged._replace(
+        adequate=np.where(counts, end, judged.adequate),
+        weight=np.where(counts, weight, judged.weight),
+        signal=np.where(speaks, np.where(end == 1, weight, -weight), judged.signal),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,19 @@ _OPTIONS = f"""
 _SHARED = ("models", "feature_schema", "encoder", "skipped")
 
 
+class Evidence(IntEnum):
+    """What is known of a decision's adequacy, from nothing at all to a verdict or reward.
+
+    A fact is an error or an invalid tool call: every report would show it.
+    """
+
+    NOTHING = 0
+    REPORTED = 1
+    SIGNAL = 2
+    FACT = 3
+    VERDICT = 4
+
+
 @dataclass(frozen=True)
 class LoggedDecisions:
     """Decisions whose action was drawn with a known probability, one row for each.
@@ -45,8 +59,10 @@ class LoggedDecisions:
     model and `propensity` its probability. `min_adequacy` is the threshold in effect, NaN if none
     was logged. The outcome (`adequate`, `reward`, `cost_usd`, `latency_ms`,
     `tool_call_latency_ms_observed`) is that of the drawn model's first attempt, NaN where it was
-    not observed; `weight` says how sure the label is, NaN where there is none. `skipped` counts
-    what was left out, by reason. Rows are ordered by (tenant, decision_id).
+    not observed; `weight` says how sure the label is, NaN where there is none, `evidence` (of
+    `Evidence`) what it rests on, and `signal` what weak signals say, whether or not they decided:
+    their weight, negative where they speak against. `skipped` counts what was left out, by reason.
+    Rows are ordered by (tenant, decision_id).
     """
 
     models: tuple[str, ...]
@@ -79,6 +95,8 @@ class LoggedDecisions:
     latency_ms: Floats
     tool_call_latency_ms_observed: Floats
     weight: Floats
+    signal: Floats
+    evidence: Ints
     skipped: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -195,7 +213,7 @@ class _Options:
         return table
 
 
-def _drawn_outcomes(used: Observations) -> dict[str, Floats]:
+def _drawn_outcomes(used: Observations) -> dict[str, Any]:
     """The outcome of the first attempt with the drawn model, NaN where there is none."""
     rows = used.rows
     is_drawn = rows["model"] == used.contexts["model"][used.context_index]
@@ -208,10 +226,25 @@ def _drawn_outcomes(used: Observations) -> dict[str, Floats]:
         "cost_usd": numbers(rows, "cost_usd"),
         "latency_ms": numbers(rows, "latency_ms"),
         "tool_call_latency_ms_observed": numbers(rows, "tool_call_latency_ms"),
+        "signal": used.judged.signal,
+        "evidence": _evidence(used).astype(np.float64),
     }
     result = {}
     for name, of_rows in values.items():
         of_contexts = np.full(len(used.contexts["decision_id"]), np.nan)
         of_contexts[contexts] = of_rows[drawn[first]]
         result[name] = of_contexts
-    return result
+    signal, evidence = result.pop("signal"), result.pop("evidence")
+    whole = np.nan_to_num(evidence, nan=float(Evidence.NOTHING)).astype(np.int64)
+    return {**result, "signal": np.nan_to_num(signal), "evidence": whole}
+
+
+def _evidence(used: Observations) -> Ints:
+    """What the label of each row rests on; a row without a report has no time of one."""
+    judged, is_open = used.judged, used.is_open[used.context_index]
+    is_reported = np.isfinite(numbers(used.rows, "outcome_ts_ms")) & ~is_open
+    evidence = np.where(is_reported, Evidence.REPORTED, Evidence.NOTHING)
+    evidence[np.isfinite(judged.adequate)] = Evidence.SIGNAL
+    evidence[judged.is_fact] = Evidence.FACT
+    evidence[judged.is_explicit] = Evidence.VERDICT
+    return evidence.astype(np.int64)

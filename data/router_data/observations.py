@@ -258,4 +258,7 @@ def _censored(judged: Judged, index: Ints, is_young: Bools) -> tuple[Judged, Boo
     is_open = is_young & ~is_explicit
     waits = is_open[index]
     adequate = np.where(waits, np.nan, judged.adequate)
-    return Judged(adequate, np.where(waits, np.nan, judged.weight), judged.is_explicit), is_open
+    weight = np.where(waits, np.nan, judged.weight)
+    return judged._replace(
+        adequate=adequate, weight=weight, is_fact=judged.is_fact & ~waits
+    ), is_open

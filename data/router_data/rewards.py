@@ -93,16 +93,26 @@ DEFAULT_RULE = AdequacyRule()
 class Judged(NamedTuple):
     """Adequacy (1, 0, NaN for not observed) and the weight of that label (NaN where there is none).
 
-    `is_explicit` marks a verdict or a reward.
+    `is_explicit` marks a verdict or a reward, `is_fact` an error or an invalid tool call without
+    one. `signal` is what weak signals say whether or not they decide: their weight, negative
+    where they speak against, 0 where none speaks.
     """
 
     adequate: Floats
     weight: Floats
     is_explicit: NDArray[np.bool_]
+    is_fact: NDArray[np.bool_]
+    signal: Floats
 
     def select(self, mask: NDArray[np.bool_]) -> "Judged":
         """The labels where `mask` is true."""
-        return Judged(self.adequate[mask], self.weight[mask], self.is_explicit[mask])
+        return Judged(
+            self.adequate[mask],
+            self.weight[mask],
+            self.is_explicit[mask],
+            self.is_fact[mask],
+            self.signal[mask],
+        )
 
 
 def adequacy(outcome: Outcome, rule: AdequacyRule = DEFAULT_RULE) -> bool | None:
@@ -148,6 +158,7 @@ def judge(
     array([1. , 1. , 0.6])
     """
     adequate, weight = _signalled(signals, rule, n=len(verdict))
+    signal = np.nan_to_num(np.where(adequate == 1.0, weight, -weight))
     facts = [
         (rule.invalid_tool_call_is_inadequate & (tool_call_valid == 0.0), np.zeros_like(verdict)),
         (rule.error_is_inadequate & is_error, np.zeros_like(verdict)),
@@ -157,7 +168,9 @@ def judge(
     for applies, value in facts:  # the last one that applies decides
         adequate = np.where(applies, value, adequate)
         weight = np.where(applies, 1.0, weight)
-    return Judged(adequate, weight, ~np.isnan(reward) | ~np.isnan(verdict))
+    is_explicit = ~np.isnan(reward) | ~np.isnan(verdict)
+    is_fact = (facts[0][0] | facts[1][0]) & ~is_explicit
+    return Judged(adequate, weight, is_explicit, is_fact, signal)
 
 
 def rewards(adequate: Floats, *, reward: Floats) -> Floats:

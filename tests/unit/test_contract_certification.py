@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from synthetic_rounds import COSTS, SKILLS, Prediction, synthetic_rounds, texts, true_p
 
-from router_data.logged import LoggedDecisions
+from router_data.logged import Evidence, LoggedDecisions
 from router_data.rounds import Rounds, Texts
 from router_model.contract import Certified, Contracts
 from router_training.certification import certify_contracts, sample_of
@@ -80,6 +80,8 @@ def logged(n: int, *, uniform: bool = True, names: Texts | None = None) -> Logge
         latency_ms=unknown,
         tool_call_latency_ms_observed=unknown,
         weight=np.ones(n),
+        signal=np.zeros(n),
+        evidence=np.full(n, Evidence.VERDICT),
     )
 
 

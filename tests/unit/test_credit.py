@@ -136,7 +136,8 @@ def test_credit_only_fills_gaps_and_falls_with_the_distance_from_the_end(
 ) -> None:
     n = len(own)
     weight = np.where(np.isnan(own), NAN, 0.7)
-    judged = Judged(np.array(own), weight, np.zeros(n, dtype=bool))
+    no = np.zeros(n, dtype=bool)
+    judged = Judged(np.array(own), weight, no, no, np.zeros(n))
     rule = AdequacyRule(session_discount=discount, session_blame_steps=blame, min_weight=0.0)
     left = np.arange(n)[::-1]
     found = with_session_credit(judged, end=np.full(n, end), steps_left=left, rule=rule)

@@ -12,7 +12,7 @@ from log_samples import KNOWN, VALUES, HashEncoder, decision, outcome, write_log
 
 from router_data.dataset import load_rounds
 from router_data.importer import import_tables
-from router_data.logged import LoggedDecisions, load_logged
+from router_data.logged import Evidence, LoggedDecisions, load_logged
 from router_data.logging_policy import LoggingPolicy
 from router_data.rewards import AdequacyRule
 from router_data.simulator import simulate
@@ -140,6 +140,37 @@ def test_weak_signals_and_the_open_window_follow_the_rule(tmp_path: Path) -> Non
     np.testing.assert_array_equal(found.weight, [0.3, np.nan])
     np.testing.assert_array_equal(found.adequate, [0.0, np.nan])
     assert found.skipped == {"decision: outcome window still open": 1}
+
+
+def test_evidence_tells_a_verdict_from_a_fact_from_a_signal_from_a_report(tmp_path: Path) -> None:
+    silent: dict[str, Any] = {"adequate": None, "signals": {}}
+    outcomes: dict[str, dict[str, Any]] = {
+        "verdict": silent | {"adequate": True, "signals": {"retried": True}},
+        "reward": silent | {"reward": 0.2},
+        "error": silent | {"error": "timeout", "signals": {"test_passed": True}},
+        "invalid": silent | {"tool_call_valid": False},
+        "signal": silent | {"signals": {"user_corrected": True}},
+        "silent": silent,
+    }
+    rows = [decision(name, session=name, **KNOWN) for name in (*outcomes, "nothing")]
+    write_log(tmp_path, [*rows, *(outcome(name, **given) for name, given in outcomes.items())])
+    found = load(tmp_path)
+    evidence = dict(zip(found.decision_id.tolist(), found.evidence.tolist(), strict=True))
+    assert evidence == {
+        "verdict": Evidence.VERDICT,
+        "reward": Evidence.VERDICT,
+        "error": Evidence.FACT,
+        "invalid": Evidence.FACT,
+        "signal": Evidence.SIGNAL,
+        "silent": Evidence.REPORTED,
+        "nothing": Evidence.NOTHING,
+    }
+    rule = AdequacyRule()
+    signal = dict(zip(found.decision_id.tolist(), found.signal.tolist(), strict=True))
+    assert signal["verdict"] == -rule.retried
+    assert signal["error"] == rule.test_passed
+    assert signal["signal"] == -rule.user_corrected
+    assert signal["silent"] == signal["nothing"] == 0.0
 
 
 def test_an_empty_log_is_an_error(tmp_path: Path) -> None:

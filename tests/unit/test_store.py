@@ -2,6 +2,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -63,7 +64,7 @@ def test_a_late_report_adds_to_the_earlier_ones_and_corrects_what_it_repeats(
     tmp_path: Path,
 ) -> None:
     first = outcome(adequate=True, cost_usd=0.5, signals={"retried": False, "edits": 2}, ts_ms=5)
-    late = {"adequate": None, "cost_usd": None, "usage": None, "error": None}
+    late: dict[str, Any] = {"adequate": None, "cost_usd": None, "usage": None, "error": None}
     rows = [
         outcome(**late, signals={"session_succeeded": True}, ts_ms=9),
         outcome(**late, signals={"retried": True}, ts_ms=7),

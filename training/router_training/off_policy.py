@@ -11,8 +11,9 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from router_data.logged import LoggedDecisions
+from router_data.logged import Evidence, LoggedDecisions
 from router_training.intervals import Resampling
+from router_training.labels import MIN_VERDICTS
 from router_training.off_policy_baselines import Fixed, fixed_models, hull_of, minus_hull, mix_at
 from router_training.off_policy_report import (
     ADEQUATE,
@@ -36,6 +37,10 @@ HEADLINE = "dr"
 REASON = (
     "unbiased because the log's propensities are known, and a cross-fitted reward model takes out "
     "variance; it need not be right"
+)
+_PER_CALL = (
+    "estimates are per call, given the calls before it as they were logged: the cost of a policy "
+    "that changes models less often, and finds more in the cache, is overstated"
 )
 ROUTER_COST_USD = 1e-7
 """US dollars a decision: 2.6 ms of one core for a 40 KB body (README), as much again for its row
@@ -188,14 +193,8 @@ def _missing(log: LogValues) -> tuple[Missing, ...]:
 
 
 def _notes(log: LogValues, policy: TargetPolicy) -> tuple[str, ...]:
-    notes = []
+    notes = [*_label_notes(log), _PER_CALL]
     logged = log.logged
-    unsure = np.isfinite(logged.adequate) & (np.nan_to_num(logged.weight, nan=1.0) < 1.0)
-    if unsure.any():
-        notes.append(
-            f"adequacy of {int(unsure.sum())} decisions was judged by weak signals; estimates "
-            "are of that judgement"
-        )
     if n_seen := training_overlap(policy, logged):
         notes.append(
             f"{n_seen} of {logged.n} decisions are older than the artifact: where it was trained "
@@ -219,3 +218,21 @@ def _notes(log: LogValues, policy: TargetPolicy) -> tuple[str, ...]:
     if (logged.propensity > 1.0 - 1e-9).all():
         notes.append("the log explored nothing: it can only tell of policies that do as it did")
     return tuple(notes)
+
+
+def _label_notes(log: LogValues) -> list[str]:
+    """What judgement the estimates of adequacy rest on."""
+    logged, notes = log.logged, []
+    unsure = np.isfinite(logged.adequate) & (logged.evidence == Evidence.SIGNAL)
+    if unsure.any():
+        notes.append(
+            f"adequacy of {int(unsure.sum())} decisions was judged by weak signals, which are "
+            f"mostly bad news: with fewer than {MIN_VERDICTS} verdicts they decide, and estimates "
+            "are of that judgement"
+        )
+    if log.labels.n_set_aside:
+        notes.append(
+            f"{log.labels.n_set_aside} decisions judged by weak signals alone count as not "
+            "observed; signals only say how likely a verdict was"
+        )
+    return notes

@@ -7,9 +7,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from router_data.logged import LoggedDecisions
+from router_data.logged import Evidence, LoggedDecisions
 from router_model.errors import DatasetError
 from router_training.bandit_sample import BanditSample
+from router_training.labels import labels_of
 from router_training.missingness import Observation, observation_model
 from router_training.off_policy_report import ADEQUATE, COST, UTILITY, Terms
 from router_training.ope import dr_terms
@@ -107,19 +108,24 @@ class LogValues:
         self, logged: LoggedDecisions, terms: Terms, *, n_folds: int = 5, seed: int = 0
     ) -> None:
         self.has_costs = bool(np.isfinite(logged.cost_usd).any())
-        self.logged = logged = logged if self.has_costs else _with_expected_costs(logged)
+        logged = logged if self.has_costs else _with_expected_costs(logged)
         self.groups = groups_of(logged)
-        self.reward_model = cross_fitted(logged, n_folds=n_folds, seed=seed)
+        self.labels = labels_of(logged, self.groups, seed=seed)
+        self.logged = self.labels.logged
+        self.reward_model = cross_fitted(self.logged, n_folds=n_folds, seed=seed)
         self.failure_cost_usd = np.where(
             logged.is_side_call, terms.side_call_failure_cost_usd, terms.failure_cost_usd
         )
         self._seed = seed
-        self._observed: dict[bytes, Observation] = {}
         self.outcomes: Mapping[str, OutcomeLog] = self._outcomes(self.reward_model)
 
     def _outcomes(self, model: RewardModel) -> Mapping[str, OutcomeLog]:
         logged, failure = self.logged, self.failure_cost_usd
-        utility = -(logged.cost_usd + (1.0 - logged.adequate) * failure)
+        # A failed call often comes without its cost: then the one that was expected counts.
+        expected = logged.expected_cost[np.arange(logged.n), logged.action]
+        is_guessed = (logged.evidence == Evidence.FACT) & np.isnan(logged.cost_usd)
+        cost = np.where(is_guessed, expected, logged.cost_usd)
+        utility = -(cost + (1.0 - logged.adequate) * failure)
         return {
             ADEQUATE: self._outcome(ADEQUATE, logged.adequate, model.adequate, (0.0, 1.0)),
             COST: self._outcome(COST, logged.cost_usd, model.cost_usd, None),
@@ -137,16 +143,17 @@ class LogValues:
             reward=reward,
             model=np.where(self.logged.candidates, model, 0.0),
             groups=self.groups,
-            observation=self._observation(is_known),
+            observation=self._observation(name, is_known),
             reward_range=reward_range,
         )
 
-    def _observation(self, is_known: NDArray[np.bool_]) -> Observation:
-        """The model of what is observed, fitted once for outcomes that are missing together."""
-        key = is_known.tobytes()
-        if key not in self._observed:
-            logged = self.logged
-            self._observed[key] = observation_model(
-                logged.features, logged.action, is_known, self.groups, seed=self._seed
-            )
-        return self._observed[key]
+    def _observation(self, name: str, is_known: NDArray[np.bool_]) -> Observation:
+        """How likely what is known was to be known."""
+        if name == ADEQUATE:
+            return self.labels.observation
+        if name == UTILITY:
+            return self.labels.known_with(is_known, self.groups, seed=self._seed)
+        logged = self.logged
+        return observation_model(
+            logged.features, logged.action, is_known, self.groups, seed=self._seed
+        )
