@@ -26,9 +26,9 @@ from router_training.curves import (
     choose_operating_point,
     sweep,
 )
-from router_training.envelope import envelope_score_at, upper_envelope
+from router_training.envelope import upper_envelope
 from router_training.matrix import Floats, Ints, OutcomeMatrix
-from router_training.ope import dr
+from router_training.ope import dr_terms
 from router_training.params import TrainingParams
 from router_training.splits import grouped_folds
 
@@ -60,13 +60,14 @@ class Trained(Struct, frozen=True, kw_only=True):
     """Held-out answers of routers trained one way, over all folds of one seed.
 
     `p` (n, m) are probabilities, `swept` the choices along the served policy, `choice` (n,) those
-    at the operating point that was found in training. `n_logged` outcomes were seen, of `n_pairs`
-    distinct (context, model) pairs out of `n_possible`.
+    at the operating point that was found in training, `fold` (n,) whose. `n_logged` outcomes were
+    seen, of `n_pairs` distinct (context, model) pairs out of `n_possible`.
     """
 
     p: Floats
     swept: Sweep
     choice: Ints
+    fold: Ints
     n_logged: int
     n_pairs: int
     n_possible: int
@@ -193,7 +194,7 @@ def _answer(
         part = matrix.rows(np.flatnonzero(~held)[inner])
         policy = choose_operating_point(part, tried_p, tried_cost, goal="above_hull")
     else:
-        policy = point_on_log(tried, tried_p, tried_cost, unit=matrix.cost_unit)
+        policy = point_on_log(tried, tried_p, tried_cost)
     return _Answer(
         p,
         cost,
@@ -204,37 +205,44 @@ def _answer(
     )
 
 
-def point_on_log(log: Rounds, p: Floats, cost: Floats, *, unit: str = "usd") -> Policy:
-    """The operating point whose score, by DR, is farthest above the hull of fixed models.
+def point_on_log(log: Rounds, p: Floats, cost: Floats) -> Policy:
+    """The operating point whose score, by DR, is most surely above the hull of fixed models.
 
-    `p` and `cost` (n, m) come from a router that was not trained on this log; they are DR's
-    reward models too.
+    `p` and `cost` (n, m) come from a router that was not trained on this log; p is DR's reward
+    model too. Costs are the predicted ones: they are known well, and where the hull is steep the
+    noise of weighted costs would choose. A standard error is taken off each paired difference,
+    or the luckiest of the points would win.
     """
-    spent = log.cost_usd if unit == "usd" else cost[log.context_index, log.model_index]
+    rows = np.arange(log.n_rows)
 
-    def value(observed: Floats, model: Floats, choice: Ints) -> float:
-        rows = np.arange(log.n_rows)
+    def terms(choice: Ints) -> Floats:
         sample = BanditSample(
-            reward=observed,
+            reward=log.reward,
             propensity=log.propensity,
             target=(choice == log.model_index).astype(np.float64),
-            reward_model=model[rows, log.model_index],
-            value_model=model[rows, choice],
+            reward_model=p[rows, log.model_index],
+            value_model=p[rows, choice],
         )
-        return dr(sample).value
+        return dr_terms(sample)[0]
 
-    def both(choice: Ints) -> tuple[float, float]:
-        return value(spent, cost, choice), value(log.reward, p, choice)
-
-    fixed = [both(np.full(log.n_rows, model)) for model in range(p.shape[1])]
-    corner_costs, corner_scores = upper_envelope(*zip(*fixed, strict=True))
-    swept = sweep(p, cost, kind="failure_cost")
-    points = [both(choice.astype(np.int64)) for choice in swept.choices.T]
-    above = [
-        score - float(envelope_score_at(at, corner_costs=corner_costs, corner_scores=corner_scores))
-        for at, score in points
+    fixed = np.column_stack([terms(np.full(log.n_rows, model)) for model in range(p.shape[1])])
+    spent, score = cost.mean(axis=0), fixed.mean(axis=0)
+    corner_costs, corner_scores = upper_envelope(spent, score)
+    corners = [
+        int(np.flatnonzero((spent == x) & (score == y))[0])
+        for x, y in zip(corner_costs, corner_scores, strict=True)
     ]
-    return Policy(kind="failure_cost", threshold=float(swept.thresholds[int(np.argmax(above))]))
+    swept = sweep(p, cost, kind="failure_cost")
+    best, sure = 0, -np.inf
+    for number, choice in enumerate(swept.choices.T.astype(np.int64)):
+        at = float(cost[rows, choice].mean())
+        # The hull at this cost is a mix of two corners.
+        mix = [float(np.interp(at, corner_costs, unit)) for unit in np.eye(len(corners))]
+        above = terms(choice) - fixed[:, corners] @ np.array(mix)
+        bound = float(above.mean() - above.std() / np.sqrt(log.n_rows))
+        if bound > sure:
+            best, sure = number, bound
+    return Policy(kind="failure_cost", threshold=float(swept.thresholds[best]))
 
 
 def _predict(
@@ -257,8 +265,9 @@ def _held_out(parts: Sequence[tuple[Bools, _Answer]]) -> Trained:
     """The folds' answers put together."""
     shape = (len(parts[0][0]), parts[0][1].p.shape[1])
     p, cost = np.empty(shape), np.empty(shape)
-    choice = np.empty(shape[0], dtype=np.int64)
-    for held, answer in parts:
+    choice, fold = np.empty(shape[0], dtype=np.int64), np.empty(shape[0], dtype=np.int64)
+    for number, (held, answer) in enumerate(parts):
+        fold[held] = number
         p[held], cost[held] = answer.p, answer.cost
         choice[held] = apply(answer.policy, answer.p, answer.cost)
     answers = [answer for _, answer in parts]
@@ -266,6 +275,7 @@ def _held_out(parts: Sequence[tuple[Bools, _Answer]]) -> Trained:
         p=p,
         swept=sweep(p, cost, kind="failure_cost"),
         choice=choice,
+        fold=fold,
         n_logged=round(np.mean([a.n_logged for a in answers])),
         n_pairs=round(np.mean([a.n_pairs for a in answers])),
         n_possible=round(np.mean([a.n_possible for a in answers])),

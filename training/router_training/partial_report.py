@@ -13,7 +13,7 @@ from router_training.crossval import Fit
 from router_training.curves import Sweep
 from router_training.envelope import envelope_score_at, upper_envelope
 from router_training.intervals import Interval, Resampling, grouped_interval
-from router_training.matrix import Floats, Ints, OutcomeMatrix, matrix_of, pick, with_call_cost
+from router_training.matrix import Floats, OutcomeMatrix, matrix_of, pick, with_call_cost
 from router_training.metrics import auc_score
 from router_training.params import TrainingParams
 from router_training.partial import Arm, OnStep, Study, Trained, train_all
@@ -120,7 +120,7 @@ def results_of(
                 auc_score=float(np.mean([_auc(matrix, one) for one in seeds])),
                 area=_areas(matrix, seeds, resampling, against=None),
                 kept=_areas(matrix, seeds, resampling, against=full),
-                above_hull=_above_hull(matrix, [one.choice for one in seeds], resampling),
+                above_hull=_above_hull(matrix, seeds, resampling),
                 seed_areas=tuple(areas),
             )
         )
@@ -169,27 +169,41 @@ def _areas_of(means: Floats, m: int, n_points: int) -> Floats:
     return np.array(areas)
 
 
-def _above_hull(matrix: OutcomeMatrix, choices: Sequence[Ints], resampling: Resampling) -> Interval:
-    """Mean over seeds of the score minus the hull's at the same cost."""
+def _above_hull(
+    matrix: OutcomeMatrix, seeds: Sequence[Trained], resampling: Resampling
+) -> Interval:
+    """Mean over seeds and folds of the score minus the hull's at the same cost.
+
+    Each fold has a point of its own; a mix of distant points lies below a bent hull.
+    """
     m = len(matrix.models)
-    points = [
-        np.column_stack([pick(matrix.score, choice), pick(matrix.cost, choice)])
-        for choice in choices
-    ]
+    blocks = []
+    for one in seeds:
+        at = [pick(matrix.score, one.choice), pick(matrix.cost, one.choice)]
+        columns = np.hstack([_fixed(matrix), np.column_stack(at)])
+        folds = range(int(one.fold.max()) + 1)
+        blocks += [columns * (one.fold == fold)[:, None] for fold in folds]
 
     def statistic(sums: Floats) -> Floats:
-        means = sums[:, 1:] / sums[:, :1]
-        return np.array([_points_above(row, m) for row in means])
+        parts = sums.reshape(len(sums), len(blocks), -1)
+        # A resample of few groups may miss a fold.
+        means = parts[:, :, 1:] / np.maximum(parts[:, :, :1], 1.0)
+        drawn = parts[:, :, 0] > 0
+        return np.array(
+            [
+                np.mean([_above(row, m) for row in rows[known]])
+                for rows, known in zip(means, drawn, strict=True)
+            ]
+        )
 
-    columns = np.hstack([_fixed(matrix), *points])
-    return grouped_interval(columns, matrix.group, statistic, resampling=resampling)
+    return grouped_interval(np.hstack(blocks), matrix.group, statistic, resampling=resampling)
 
 
-def _points_above(means: Floats, m: int) -> float:
+def _above(means: Floats, m: int) -> float:
     corner_costs, corner_scores = upper_envelope(means[m : 2 * m], means[:m])
-    scores, costs = means[2 * m :: 2], means[2 * m + 1 :: 2]
-    hull = envelope_score_at(costs, corner_costs=corner_costs, corner_scores=corner_scores)
-    return float((scores - hull).mean())
+    score, cost = means[2 * m :]
+    hull = envelope_score_at(cost, corner_costs=corner_costs, corner_scores=corner_scores)
+    return float(score - hull)
 
 
 def _fixed(matrix: OutcomeMatrix) -> Floats:
