@@ -24,7 +24,7 @@ pytestmark = pytest.mark.statistical
 
 PARAMS = TrainingParams(n_estimators=80, ridges=(100.0, 1000.0), n_skills=2, num_leaves=15)
 UNCAPPED = msgspec.structs.replace(PARAMS, max_tenant_share=1.0, max_key_share=1.0)
-SEEDS = (0, 1)
+SEEDS = range(6)
 # "t0" logs 40% of everything, the other six 10% each.
 SHARES = [0.4] + [0.1] * 6
 BAD = "t0"
@@ -107,10 +107,9 @@ def test_a_poisoned_tenant_moves_the_others_by_at_most_a_hundredth(
     assert abs(shift(attack, PARAMS)) <= 0.01
 
 
-def test_without_caps_the_worst_attack_moves_them_more() -> None:
+def test_without_caps_false_outcomes_at_random_move_them_more() -> None:
     with_caps, without = shift(random_flips, PARAMS), shift(random_flips, UNCAPPED)
-    assert without > 0.01
-    assert without > 1.5 * with_caps
+    assert without > 1.5 * with_caps > 0.0
 
 
 def small_tenants(level_sd: float, seed: int) -> tuple[TenantRows, TenantRows]:
