@@ -34,6 +34,13 @@ def test_rounds_that_are_no_numbers_are_a_usage_error(tmp_path: Path, rounds: st
     assert CliRunner().invoke(app, arguments).exit_code == 2
 
 
+def test_an_unknown_logging_policy_is_a_usage_error(tmp_path: Path) -> None:
+    arguments = ["partial", "--data", str(tmp_path), "--policies", "uniform,greedy"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "greedy" in result.output
+
+
 def test_a_missing_folder_is_a_usage_error(tmp_path: Path) -> None:
     arguments = ["partial", "--data", str(tmp_path / "none")]
     assert CliRunner().invoke(app, arguments).exit_code == 2

@@ -1,11 +1,12 @@
 """`router-train partial`: what is lost when only the chosen model's outcome is seen."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from tqdm import tqdm
 
+from router_data.logging_policy import PolicyName
 from router_training.commands.shared import (
     ParamsFile,
     app,
@@ -21,6 +22,9 @@ def partial(
     rounds: Annotated[
         str, typer.Option(help="Logged outcomes per request, several after commas.")
     ] = "1,3,10",
+    policies: Annotated[
+        str, typer.Option(help="Logging policies: uniform, epsilon-greedy, biased, after commas.")
+    ] = "uniform,epsilon-greedy,biased",
     out: Annotated[Path | None, typer.Option(help="Where the JSON report goes.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Logs, and folds, that are drawn anew.")] = 3,
     max_models: Annotated[
@@ -42,7 +46,7 @@ def partial(
 
         params = params_of(params_file)
         require_folder(data, "--data")
-        study = Study(rounds=rounds_of(rounds), n_seeds=seeds)
+        study = Study(policies=policies_of(policies), rounds=rounds_of(rounds), n_seeds=seeds)
         encoder = StaticEncoder.from_sentence_transformer(
             params.encoder, dimension=params.embedding_dim
         )
@@ -81,3 +85,17 @@ def rounds_of(text: str) -> tuple[int, ...]:
     if not numbers or min(numbers) < 1:
         raise typer.BadParameter(f"--rounds: got {text!r}, expected numbers from 1, as in 1,3,10")
     return numbers
+
+
+def policies_of(text: str) -> tuple[PolicyName, ...]:
+    """Names of logging policies after commas; a usage error for any other.
+
+    >>> policies_of("biased,uniform")
+    ('biased', 'uniform')
+    """
+    names = tuple(part.strip() for part in text.split(","))
+    if unknown := set(names) - {"uniform", "epsilon-greedy", "biased"}:
+        raise typer.BadParameter(
+            f"--policies: got {sorted(unknown)}, expected uniform, epsilon-greedy or biased"
+        )
+    return cast(tuple[PolicyName, ...], names)
