@@ -10,6 +10,7 @@ from router_training.tenant_offsets import (
     fit_offsets,
     fit_one,
     joined,
+    session_discount,
 )
 
 
@@ -81,3 +82,19 @@ def test_outcomes_all_alike_and_certain_predictions_give_finite_offsets(value: f
     found = fit_offsets(same)
     found.check()
     assert all(abs(offset.level) < 20 for offset in found.tenants.values())
+
+
+def test_rows_of_sessions_of_one_or_of_unlike_outcomes_count_whole() -> None:
+    residual = np.array([0.5, -0.5, 0.5, -0.5])
+    alone, pairs = np.array(["a", "b", "c", "d"]), np.array(["a", "a", "b", "b"])
+    np.testing.assert_array_equal(session_discount(alone, residual=residual), np.ones(4))
+    np.testing.assert_array_equal(session_discount(pairs, residual=residual), np.ones(4))
+
+
+def test_a_session_of_like_outcomes_says_less_than_as_many_single_ones() -> None:
+    rng = np.random.default_rng(0)
+    session = np.repeat(np.arange(500), 4).astype(str)
+    # Half of the variance is the session's.
+    residual = rng.normal(size=500).repeat(4) + rng.normal(size=2_000)
+    discount = session_discount(session, residual=residual)
+    np.testing.assert_allclose(discount, 1 / (1 + 3 * 0.5), rtol=0.08)

@@ -65,17 +65,42 @@ def tenant_rows(
 ) -> TenantRows:
     """The rows with a target; `log_odds` are those of them alone.
 
-    No cap on tenants: what a tenant logs may move its own offset.
+    No cap on tenants: what a tenant logs may move its own offset. Outcomes of one session are
+    alike, so that they say less than as many from different ones: see `session_discount`.
     """
     observed = np.isfinite(target)
     context = rounds.context_index[observed]
+    tenant, y = rounds.tenant[context].astype(str), target[observed]
+    weight = uncapped_weights(rounds, observed, params)[observed]
+    session = np.char.add(np.char.add(tenant, "\0"), rounds.session[context].astype(str))
     return TenantRows(
-        rounds.tenant[context].astype(str),
+        tenant,
         rounds.model[observed].astype(str),
         log_odds,
-        target[observed],
-        uncapped_weights(rounds, observed, params)[observed],
+        y,
+        weight * session_discount(session, residual=y - expit(log_odds)),
     )
+
+
+def session_discount(session: NDArray[np.str_], *, residual: Floats) -> Floats:
+    """What each row counts beside the others of its session: 1 / (1 + (n - 1) rho).
+
+    n is the session's number of rows and rho the correlation of residuals within sessions, at
+    least 0: the design effect of a cluster (Kish, 1965), by the pairs within sessions.
+
+    >>> session_discount(np.array(["a", "a", "b"]), residual=np.array([0.5, 0.5, -0.5]))
+    array([0.5, 0.5, 1. ])
+    """
+    _, place, size = np.unique(session, return_inverse=True, return_counts=True)
+    place = place.reshape(-1)
+    total = np.bincount(place, residual)
+    square = float(residual @ residual)
+    n_pairs = float((size * (size - 1)).sum())
+    if n_pairs == 0 or square == 0:
+        return np.ones(len(residual))
+    covariance = (float(total @ total) - square) / n_pairs
+    correlation = min(max(covariance / (square / len(residual)), 0.0), 1.0)
+    return np.asarray(1.0 / (1.0 + (size[place] - 1) * correlation))
 
 
 def joined(parts: Sequence[TenantRows]) -> TenantRows:
