@@ -8,6 +8,7 @@
     tokenizer.json          its tokenizer
     catalog.toml            the models it was made for
     tenants.json            how each tenant departs from everybody; absent where none does
+    contracts.json          which thresholds are certified for which promise; absent in the starter
     golden.json             a few predictions, compared when it is loaded
     MODEL_CARD.md           what it was trained on and how good it is
 
