@@ -15,6 +15,8 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Twice quiet: errors only.
 INSTALL := $(BIN)/python -m pip install -qq
+# What the off-policy estimators are compared with. Its own pins are too old for ours, so without them.
+PEERS := obp==0.4.1 seaborn==0.13.2
 TESTS := $(BIN)/python -m pytest --numprocesses $(JOBS)
 
 .PHONY: help setup run test test-fast lint check bench starter constraints clean python
@@ -39,6 +41,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | python
 	  "(a few minutes, once; torch and mlflow are large)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(INSTALL) --editable '.[dev]'
+	@$(INSTALL) --no-deps $(PEERS)
 	@touch $(VENV)/.serve $@
 
 setup: $(VENV)/.dev  ## install everything into .venv
