@@ -148,6 +148,8 @@ def _rows_of(line: Line, maker: "GatewayRowMaker") -> tuple[list[Row], str]:
         return maker.rows(line.call), ""
     except InvalidRequestError as error:
         return [], f"request: unreadable: {error.field}: expected {error.allowed}"
+    except RecursionError:
+        return [], "request: nested too deeply"
 
 
 class _BadLines:
@@ -285,5 +287,5 @@ def _outcome(call: GatewayCall, decision: Row) -> Row:
         "latency_ms": call.latency_ms,
         "tool_call_latency_ms": call.tool_call_latency_ms,
         "tool_call_valid": call.tool_call_valid,
-        "error": call.error,
+        "error": call.error or None,
     }

@@ -10,6 +10,7 @@ one) and `model` are needed. `id` names the call where two could otherwise be eq
 that of `model`. Other members are ignored.
 """
 
+import codecs
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from router_model.errors import DatasetError
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Amount = Annotated[float, Meta(ge=0.0)]
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 
 # Numbers below are seconds, others milliseconds; both ends of what can be a call's time.
@@ -138,17 +139,19 @@ def _timestamp(value: object) -> float | None:
         return moment.timestamp()
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    return float(value) if abs(value) <= _LAST_MS else None
 
 
 def _line(number: int, text: bytes) -> Line:
     try:
-        call = _DECODER.decode(text)
+        call = _DECODER.decode(text.removeprefix(codecs.BOM_UTF8) if number == 1 else text)
         _check(call)
     except msgspec.ValidationError as error:
         return Line(number, text, None, str(error))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Line(number, text, None, "not valid JSON")
+    except RecursionError:
+        return Line(number, text, None, "nested too deeply")
     except DatasetError as error:
         return Line(number, text, None, str(error))
     return Line(number, text, call, "")

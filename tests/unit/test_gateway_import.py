@@ -1,5 +1,6 @@
 """A gateway's log becomes rows that can train, and that never pretend to have been drawn."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,28 @@ def test_the_end_of_a_session_credits_imported_steps_too(tmp_path: Path) -> None
     rounds = load_rounds(tmp_path / "var", rule=AdequacyRule(session_discount=0.5))
     order = np.argsort(rounds.ts_ms[rounds.context_index])
     np.testing.assert_allclose(rounds.weight[order], [0.125, 0.25, 0.5])
+
+
+# Each of these stopped the import with a traceback, or came in as something else.
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (call(ts=10**400), "line: ts: expected ISO 8601"),
+        (b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "line: nested too deeply"),
+        (call(request="[" * 100_000), "request: "),
+        (call(usage={"input_tokens": 10**30}), "line: Expected `int` <= "),
+    ],
+)
+def test_a_line_that_no_reader_expects_is_kept_aside(
+    tmp_path: Path, line: bytes | dict[str, Any], problem: str
+) -> None:
+    awkward = line if isinstance(line, bytes) else json.dumps(line).encode()
+    report = imported(tmp_path, awkward, call(1))
+    assert report.n_decisions == 1
+    assert [text.startswith(problem) for text in report.problems] == [True]
+
+
+def test_a_byte_order_mark_and_an_empty_error_mean_nothing(tmp_path: Path) -> None:
+    report = imported(tmp_path, b"\xef\xbb\xbf" + msgspec.json.encode(call(error="")))
+    assert report.problems == {}
+    assert np.isnan(load_rounds(tmp_path / "var").adequate).all()
