@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -155,9 +156,18 @@ def load_logged(
     live = found.of_contexts((feedback == "bandit") & in_time)
     used = matching(live, schema=feature_schema or features.SCHEMA.hash, encoder=encoder)
     if not len(used.contexts["decision_id"]):
-        reasons = dict(used.skipped) or "empty log"
+        reasons = dict(used.skipped) or _nothing_of(tenant, since_ms)
         raise DatasetError(f"{state}: no decision with a known propensity: {reasons}")
     return _logged(used)
+
+
+def _nothing_of(tenant: str | None, since_ms: int | None) -> str:
+    """What there is nothing of, in words."""
+    asked = [] if tenant is None else [f"none of tenant {tenant!r}"]
+    if since_ms is not None:
+        since = datetime.fromtimestamp(since_ms / 1000, UTC).isoformat()
+        asked.append(f"none made from {since} on")
+    return ", ".join(asked) or "empty log"
 
 
 def _logged(used: Observations) -> LoggedDecisions:

@@ -137,6 +137,26 @@ def test_wrong_usage_is_an_exit_code_of_two(arguments: tuple[str, ...], message:
     assert message in text
 
 
+# A report that can't be written was a traceback.
+def test_a_file_that_cannot_be_written_is_one_line(state: Path, tmp_path: Path) -> None:
+    result = evaluate(state, tmp_path, "--policy", state.parent / "fixed.toml", "--out", state)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert f"error: [Errno 21] Is a directory: '{state}'" in result.output
+
+
+# An empty log said only that it was empty, a full one that it was.
+def test_a_log_without_the_asked_decisions_says_what_to_do(state: Path, tmp_path: Path) -> None:
+    policy = ("--policy", state.parent / "fixed.toml")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "params.toml").touch()
+    assert "router-data import-log FILE" in evaluate(tmp_path / "new", tmp_path, *policy).output
+    nobody = evaluate(state, tmp_path, *policy, "--tenant", "nobody")
+    assert "no decision with a known propensity: none of tenant 'nobody'" in nobody.output
+    later = evaluate(state, tmp_path, *policy, "--since", "2090-01-01")
+    assert "none made from 2090-01-01T00:00:00+00:00 on" in later.output
+
+
 def test_a_policy_file_that_cannot_be_used_is_one_line(state: Path, tmp_path: Path) -> None:
     result = evaluate(state, tmp_path, "--policy", tmp_path / "none.toml")
     assert result.exit_code == 1

@@ -237,6 +237,7 @@ def test_an_artifact_is_found_beside_the_file(tmp_path: Path) -> None:
     [
         ('policy = "best"', "policy: got 'best', expected one of cheapest_adequate, fixed"),
         ("x = 1", "policy: got None"),
+        ('policy = ["fixed"]', "policy: got ['fixed'], expected one of"),
         ("policy =", "not valid TOML"),
         ('policy = "fixed"', "missing required field `model`"),
         ('policy = "fixed"\nmodel = "a"\nmodle = "b"', "unknown field `modle`"),

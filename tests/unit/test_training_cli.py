@@ -134,6 +134,8 @@ def test_an_empty_log_is_one_line_and_a_failed_check(tmp_path: Path) -> None:
 def test_a_missing_folder_is_wrong_usage(tmp_path: Path) -> None:
     for arguments in (
         ("run", "--state", tmp_path / "none"),
+        ("rollback", "--state", tmp_path / "none"),  # made the folder
+        ("export", "--state", tmp_path / "none"),
         ("evaluate", "--data", tmp_path / "none"),
         ("evaluate", "--data", tmp_path, "--artifact", tmp_path / "none"),
     ):

@@ -36,6 +36,7 @@ from router_training.target_policies import (
     MixturePolicy,
     PolicyError,
     TargetPolicy,
+    failure_of,
 )
 
 
@@ -67,7 +68,7 @@ def load_policy(path: Path) -> TargetPolicy:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PolicyError(f"{path}: not valid TOML: {error}") from error
     kind = settings.pop("policy", None)
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise PolicyError(f"{path}: policy: got {kind!r}, expected one of {', '.join(_KINDS)}")
     try:
         return _KINDS[kind](settings, path)
@@ -76,7 +77,10 @@ def load_policy(path: Path) -> TargetPolicy:
 
 
 def _function_of(path: Path) -> TargetPolicy:
-    function = runpy.run_path(str(path)).get("policy")
+    try:
+        function = runpy.run_path(str(path)).get("policy")
+    except (Exception, SystemExit) as error:  # the caller's own code
+        raise PolicyError(f"{path}: {failure_of(error)}") from error
     if not callable(function):
         raise PolicyError(f"{path}: policy: got {function!r}, expected `def policy(decision)`")
     return FunctionPolicy(function, name=path.stem)

@@ -6,7 +6,9 @@ look at all that was known before the draw, never at the action that was drawn o
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from numbers import Real
 from pathlib import Path
+from traceback import extract_tb
 from typing import Protocol
 
 import msgspec
@@ -185,7 +187,11 @@ class FunctionPolicy(Struct, frozen=True):
         place = {model: column for column, model in enumerate(logged.models)}
         for row in range(logged.n):
             view = view_of(logged, row)
-            answer = self.function(view)
+            try:
+                answer = self.function(view)
+            except (Exception, SystemExit) as error:  # the caller's own code
+                where = f"{self.name}: decision {view.decision_id}"
+                raise PolicyError(f"{where}: {failure_of(error)}") from error
             for model, probability in _probabilities(answer, view, self.name).items():
                 table[row, place[model]] = probability
         return table
@@ -258,12 +264,18 @@ def settings_of(policy: TargetPolicy) -> CheapestAdequate:
     return policy.policy if isinstance(policy, CheapestAdequatePolicy) else CheapestAdequate()
 
 
+def failure_of(error: BaseException) -> str:
+    """What went wrong in a caller's own code, and in which line."""
+    last = extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
+
+
 def _probabilities(
     answer: str | Mapping[str, float], view: DecisionView, name: str
 ) -> Mapping[str, float]:
     given = {answer: 1.0} if isinstance(answer, str) else answer
     is_usable = isinstance(given, Mapping) and given.keys() <= view.candidates.keys()
-    if not is_usable or not all(isinstance(p, int | float) for p in given.values()):
+    if not is_usable or not all(isinstance(p, Real) for p in given.values()):
         raise PolicyError(
             f"{name}: got {answer!r} for decision {view.decision_id}, expected one of "
             f"{', '.join(sorted(view.candidates))}, or their probabilities by name"

@@ -18,6 +18,7 @@ from router_training.commands.shared import (
     params_of,
     require_folder,
 )
+from router_training.empty_log import require_log
 from router_training.params import ParamsError, TrainingParams
 
 if TYPE_CHECKING:
@@ -180,6 +181,7 @@ def _from_log(asked: _Asked, params: TrainingParams, *, out: Path, plots: Path |
 
     require_folder(asked.state, "--state")
     policy = _policy(asked)
+    require_log(asked.state)
     logged = load_logged(
         asked.state, rule=params.adequacy, tenant=asked.tenant, since_ms=asked.since_ms
     )

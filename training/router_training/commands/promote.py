@@ -78,6 +78,7 @@ def export(
     """Write the artifact of an alias where the service looks for it."""
     with one_line_errors():
         chosen = alias_of(alias)
+        require_folder(state, "--state")
         export_alias(Registry(state), chosen, dest or state / "artifact")
 
 
@@ -85,6 +86,7 @@ def export(
 def rollback(state: State = DEFAULT_STATE) -> None:
     """Exchange champion and previous, and export."""
     with one_line_errors():
+        require_folder(state, "--state")
         registry = Registry(state)
         version = registry.rollback()
         typer.echo(f"champion: version {version.number} (rolled back)")

@@ -30,9 +30,9 @@ DEFAULT_STATE = Path("var")
 
 def promote_challenger(registry: Registry, state: Path) -> None:
     """Make the challenger champion, export it to the service, and end its rollout."""
-    from router_training.rollout import read_rollout, stop
+    from router_training.rollout import is_off, stop
 
-    if read_rollout(state).mode != "off":
+    if not is_off(state):
         stop(state, registry, reason="promoted")
     version = registry.promote()
     typer.echo(f"champion: version {version.number}")
@@ -68,13 +68,13 @@ def require_folder(path: Path, option: str) -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn our own errors into one line and an exit code."""
+    """Turn our own errors, and those of files, into one line and an exit code."""
     try:
         yield
     except ParamsError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
-    except RouterError as error:
+    except (RouterError, OSError) as error:  # a full disk, a folder that can't be written
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
     except ModuleNotFoundError as error:
