@@ -20,6 +20,7 @@ from router_training.rollout import (
     RolloutFile,
     artifact_version,
     copy_state,
+    is_off,
     read_rollout,
     start,
     stop,
@@ -209,9 +210,19 @@ def test_the_command_goes_from_shadow_to_canary_to_off(
     assert read_rollout(state).mode == "off"
 
 
+def test_a_damaged_file_is_ended_like_any_other(registry: Registry, tmp_path: Path) -> None:
+    # "off" and promote were refused because of the file that they were to write anew.
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "rollout.json").write_text("{")
+    assert not is_off(state)
+    stop(state, registry)
+    assert is_off(state)
+
+
 def test_wrong_usage_is_told(tmp_path: Path) -> None:
     assert call("rollout", "--state", tmp_path).exit_code == 2
     assert call("rollout", "--state", tmp_path, "--mode", "on").exit_code == 2
     assert call("rollout", "--state", tmp_path, "--mode", "off", "--status").exit_code == 2
     assert call("rollout", "--state", tmp_path / "none", "--status").exit_code == 2
-    assert call("rollout", "--state", tmp_path, "--mode", "canary", "--share", "0").exit_code == 1
+    assert call("rollout", "--state", tmp_path, "--mode", "canary", "--share", "0").exit_code == 2

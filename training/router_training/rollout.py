@@ -72,6 +72,14 @@ def read_rollout(state: Path) -> RolloutFile:
         raise RolloutError(f"{path}: can't be used: {error}") from error
 
 
+def is_off(state: Path) -> bool:
+    """True when the file says so, or is not there; a damaged one has to be written anew."""
+    try:
+        return read_rollout(state).mode == "off"
+    except RolloutError:
+        return False
+
+
 def start(
     wanted: RolloutFile,
     state: Path,
@@ -100,8 +108,11 @@ def start(
 
 
 def stop(state: Path, registry: Registry, *, reason: str = "by hand") -> RolloutFile:
-    """Put "off" into the file; the champion then decides alone."""
-    before = read_rollout(state)
+    """Put "off" into the file, whatever it holds; the champion then decides alone."""
+    try:
+        before = read_rollout(state)
+    except RolloutError:  # the service refuses it too: there is nothing to keep of it
+        before = RolloutFile()
     now = time.time_ns() // 1_000_000
     file = replace(before, mode="off", reason=reason, since_ms=now)
     _write(file, state)

@@ -87,8 +87,7 @@ def look(
     version that was itself taken back since its last promotion. A canary that the service has
     stopped is noted in MLflow too.
     """
-    file = read_rollout(state)
-    copy_state(file, state, registry)
+    rollout = _noted_rollout(state, registry)
     champion, previous = registry.get("champion"), registry.find("previous")
     tests = promise_tests(
         live_outcomes(state, rule=rule), champion, previous, promise=promise or Promise()
@@ -104,8 +103,18 @@ def look(
         tests=tests,
         reason=reason,
         rolled_back_to=back,
-        rollout=file.mode,
+        rollout=rollout,
     )
+
+
+def _noted_rollout(state: Path, registry: Registry) -> str:
+    """The rollout's mode, noted in MLflow; or why it is not known, which keeps no test from it."""
+    try:
+        file = read_rollout(state)
+        copy_state(file, state, registry)
+    except RouterError as error:
+        return f"not known ({error})"
+    return file.mode
 
 
 def watch(

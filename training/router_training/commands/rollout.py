@@ -57,6 +57,8 @@ def rollout(
             raise typer.BadParameter("--mode: expected one of shadow, canary, off, or --status")
         if mode is not None and mode not in MODES:
             raise typer.BadParameter(f"--mode: got {mode!r}, expected one of {', '.join(MODES)}")
+        if mode == "canary" and share <= 0.0:
+            raise typer.BadParameter(f"--share: got {share:g}, a canary needs more than 0")
         require_folder(state, "--state")
         registry = Registry(state)
         if mode is None:
