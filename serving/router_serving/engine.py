@@ -203,7 +203,8 @@ class Engine:
             embedding=asked.embedding,
             terms=terms,
         )
-        self._budgets.charge(caller.tenant, decision.expected_regret_usd, day=day)
+        if decision.exploration.budget_left_usd is not None:  # tenants without one take no room
+            self._budgets.charge(caller.tenant, decision.expected_regret_usd, day=day)
         self.sessions.remember(
             decision,
             asked.request,

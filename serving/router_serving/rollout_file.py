@@ -62,8 +62,10 @@ def read_rollout(path: Path) -> RolloutFile:
             raise RolloutError(f"{path}: {name}: got {value}, expected {low:g} to {high:g}")
     if file.min_outcomes < 1:
         raise RolloutError(f"{path}: min_outcomes: got {file.min_outcomes}, expected at least 1")
-    if file.is_on and not file.artifact:
-        raise RolloutError(f"{path}: artifact: got '', expected a folder in mode {file.mode}")
+    if file.is_on and (not file.artifact or "\0" in file.artifact):
+        raise RolloutError(
+            f"{path}: artifact: got {file.artifact!r}, expected a folder in mode {file.mode}"
+        )
     return file
 
 

@@ -216,4 +216,5 @@ def _first(error: ValidationError) -> str:
         is_top = len(steps) == 1
         known = TenantsFile.model_fields if is_top else TenantTable.model_fields
         return f"{place}: unknown key, allowed: {', '.join(known)}"
-    return f"{place}: got {first['input']!r}, expected: {first['msg']}"
+    allowed = "a table" if first["type"] in ("model_type", "dict_type") else first["msg"]
+    return f"{place}: got {first['input']!r}, expected: {allowed}"

@@ -13,6 +13,7 @@ from router_model.types import Caller, Outcome, PolicyOverrides
 from router_serving.canary import CANARY, CHAMPION, CanaryMonitor
 from router_serving.engine import Engine
 from router_serving.envelope import Call
+from router_serving.exploration_budget import ExplorationBudgets
 from router_serving.rollout import Rollout
 from router_serving.rollout_file import RolloutFile
 from router_serving.settings import Settings
@@ -90,6 +91,19 @@ def test_a_budget_is_charged_for_every_decision_until_it_is_spent() -> None:
     assert left == sorted(left, reverse=True)
     assert left[-1] >= 0.0
     assert all(row["propensity"] == 1.0 for row in mine[n_on:])
+
+
+def test_tenants_without_a_budget_leave_room_for_those_with_one() -> None:
+    # Each took a place among the counted tenants, without bound, and the others found none.
+    served = Served(router(policy=NEAR))
+    served.engine._budgets = ExplorationBudgets(max_tenants=1)
+    exploring = Terms(exploration=Exploration(share=0.4))
+    served.engine.use_tenants(
+        Tenants(TenantSettings(exploring), {"acme": TenantSettings(exploring, 500_000)})
+    )
+    for tenant in ("one", "two", "acme"):
+        served.ask(tenant=tenant)
+    assert [row["exploration"]["off"] for row in served.rows()] == [None, None, None]
 
 
 def test_the_policys_own_exploration_keeps_to_a_tenants_budget() -> None:

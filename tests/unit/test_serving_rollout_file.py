@@ -32,6 +32,8 @@ def test_what_the_file_says_is_read(tmp_path: Path) -> None:
         ('{"delta": 0}', "delta: got 0.0, expected"),
         ('{"margin": -0.1}', "margin: got -0.1"),
         ('{"min_outcomes": 0}', "min_outcomes: got 0, expected at least 1"),
+        # It was taken for a path, and the error that it made kept the rollout before in force.
+        ('{"mode": "canary", "artifact": "a\\u0000"}', "artifact: got 'a.x00', expected a folder"),
         ('{"mode": "shadow"}', "artifact: got '', expected a folder in mode shadow"),
     ],
 )

@@ -75,6 +75,8 @@ def test_a_file_that_was_named_has_to_exist(tmp_path: Path) -> None:
             r"tenants\.acme\.exploraton: unknown key, allowed: al",
         ),
         ("[acme]\nalpha = 0.1", r"acme: unknown key, allowed: default, tenants"),
+        ("default = 3", r"default: got 3, expected: a table"),
+        ("[[tenants]]\nx = 1", r"tenants: got \[\{'x': 1\}\], expected: a table"),
         ("[default]\nalpha = 1.5\ndelta = 0.1", r"default\.alpha: got 1\.5, expected"),
         ("[default]\nalpha = '5%'\ndelta = 0.1", r"default\.alpha: got '5%', expected"),
         ("[default]\nalpha = 0.1", r"default\.delta: missing; a contract needs alpha and delta"),
