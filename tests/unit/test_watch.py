@@ -208,6 +208,16 @@ def test_a_champion_that_fails_more_often_is_taken_back_exported_and_tagged(
     assert registry.get("champion").number == previous.number
 
 
+def test_a_damaged_rollout_file_does_not_keep_a_bad_champion(
+    registry: Registry, both: tuple[Version, Version], tmp_path: Path
+) -> None:
+    # It ended every look with an error, and nothing was tested any more.
+    state = tmp_path / "state"
+    write_log(state / "log", [*traffic(both[1], GOOD, seed=1), *traffic(both[0], BAD, seed=2)])
+    (state / "rollout.json").write_text("{")
+    assert look(state, registry).rolled_back_to == both[1].number
+
+
 def test_a_canary_that_the_service_stopped_is_noted(
     registry: Registry, both: tuple[Version, Version], tmp_path: Path
 ) -> None:
