@@ -167,7 +167,8 @@ def _write_files(
         for kind in KINDS:
             connection.execute(
                 f"create table {kind}s_read as select *, "
-                "strftime(make_timestamp_ms(coalesce(ts_ms, 0)), '%Y-%m-%d') as written_on "
+                "coalesce(try(strftime(make_timestamp_ms(ts_ms), '%Y-%m-%d')), '1970-01-01') "
+                "as written_on "
                 f"from segment_{kind}s(getvariable('segments'))"
             )
             days = connection.execute(f"select distinct written_on from {kind}s_read order by 1")

@@ -114,12 +114,12 @@ def observe(
     contexts = store.arrays(sql, (until_ms, tenant, tenant))
     rows = store.arrays(_ROWS, (until_ms, tenant, tenant))
     quarantine = read_quarantine(store, tenant=tenant, until_ms=until_ms)
-    newest_ms = _newest(contexts, rows) if until_ms is None else until_ms
     keep = quarantine.keeps_decisions(contexts)
     contexts = {name: values[keep] for name, values in contexts.items()}
     index = _row_contexts(contexts, rows)
     kept = (index >= 0) & quarantine.keeps_outcomes(rows)
     rows = {name: values[kept] for name, values in rows.items()}
+    newest_ms = _newest(contexts, rows) if until_ms is None else until_ms
     rows, index = _with_unobserved(contexts, rows, index[kept])
     judged, is_open = _judge(contexts, rows, index, rule=rule, newest_ms=newest_ms)
     return Observations(

@@ -75,14 +75,17 @@ create macro decisions_until(until_ms) as table
     ) = 1;
 
 -- Of an outcome that was reported several times, each field counts as it was last given: a late
--- signal leaves the verdict and the cost that came before it. Signals are joined by name.
+-- signal leaves the verdict and the cost that came before it. Signals are joined by name. One
+-- report of an unknown schema makes the whole outcome one.
 create macro outcomes_until(until_ms) as table
     with reports as (
         select *, row(ts_ms, segment, line) as place
         from all_outcomes
         where until_ms is null or ts_ms < until_ms
     )
-    select arg_max("schema", place) as "schema", 'outcome' as kind, max(ts_ms) as ts_ms,
+    select case when count(*) = count("schema")
+                then coalesce(max("schema") filter ("schema" not in (1, 2)), max("schema"))
+           end as "schema", 'outcome' as kind, max(ts_ms) as ts_ms,
            decision_id, attempt, tenant, arg_max(model, place) as model,
            arg_max(adequate, place) as adequate, arg_max(reward, place) as reward,
            list_reduce(list(signals order by place) filter (signals is not null),
@@ -130,7 +133,7 @@ create view rounds as select * from rounds_until(null);
 -- What was spent, by whom. Imported outcomes (they have a dataset) were paid by nobody here.
 create view spending as
     select d.tenant, d."user", d."key", o.model, o.ts_ms, o.cost_usd,
-           strftime(make_timestamp_ms(o.ts_ms), '%Y-%m-%d') as "day",
+           try(strftime(make_timestamp_ms(o.ts_ms), '%Y-%m-%d')) as "day",
            coalesce(o."usage".input_tokens, 0) as input_tokens,
            coalesce(o."usage".output_tokens, 0) as output_tokens
     from outcomes o join decisions d on o.tenant = d.tenant and o.decision_id = d.decision_id
@@ -188,6 +191,8 @@ create macro quarantine_until(until_ms) as table
                 then 'decision: schema ' || coalesce("schema"::varchar, 'missing') || ' unknown'
             when tenant is null then 'decision: tenant missing'
             when ts_ms is null then 'decision: time missing'
+            when ts_ms not between 0 and 4102444800000
+                then 'decision: time not between 1970 and 2100'
             when is_conflicting then 'decision: logged twice with different content'
             when kind_of_feedback not in ('bandit', 'full', 'observational')
                 then 'decision: feedback unknown'

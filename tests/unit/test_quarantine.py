@@ -13,6 +13,7 @@ from router_data.compact import compact
 from router_data.dataset import load_rounds
 from router_data.logged import load_logged
 from router_data.quarantine import read_quarantine
+from router_data.rewards import AdequacyRule
 from router_data.rows import ROW_SCHEMA
 from router_data.store import Store
 from router_model.errors import DatasetError
@@ -65,6 +66,8 @@ DECISION_FAULTS: list[tuple[str, list[Row]]] = [
     ("decision: propensity differs from the distribution", [{"model": "unknown"}]),
     ("decision: schema 7 unknown", [{"schema": 7}]),
     ("decision: schema missing unknown", [{"schema": None}]),
+    ("decision: time not between 1970 and 2100", [{"ts_ms": -(10**17)}]),
+    ("decision: time not between 1970 and 2100", [{"ts_ms": 10**18}]),
     ("decision: feedback unknown", [{"feedback": "guessed"}]),
     ("decision: logged twice with different content", [{}, {"model": "large"}]),
     ("decision: logged twice with different content", [{}, {"propensity": None}]),
@@ -217,3 +220,30 @@ def test_a_distribution_passes_exactly_when_it_sums_to_one(
     row = decision(model=f"m{index}", propensity=options[index]["probability"], candidates=options)
     write_log(folder, [row])
     assert bool(counts(folder)) == (abs(error) > 1e-6)
+
+
+# The verdict of a report of an unknown schema was used when a readable report came after it.
+@pytest.mark.parametrize("unknown", [7, None])
+@pytest.mark.parametrize("is_later", [False, True])
+def test_no_part_of_an_outcome_of_an_unknown_schema_is_used(
+    tmp_path: Path, unknown: int | None, is_later: bool
+) -> None:
+    strange = outcome(schema=unknown, ts_ms=5_000 if is_later else 1_500)
+    known = outcome(adequate=None, signals={"retried": False})
+    write_log(tmp_path, [decision(**KNOWN), strange, known])
+    reason = f"outcome: schema {unknown or 'missing'} unknown"
+    assert counts(tmp_path) == {reason: 1}
+    assert np.isnan(load_rounds(tmp_path, feature_schema="f1").adequate).all()
+
+
+# A decision that counts for nothing closed the outcome window of all others.
+def test_the_time_of_a_decision_in_quarantine_closes_no_window(tmp_path: Path) -> None:
+    lost = decision("lost", ts_ms=10**12, propensity=None, **KNOWN)
+    silent = outcome(adequate=None, signals={"retried": True})
+    write_log(tmp_path, [decision(**KNOWN), silent, lost])
+    rule = AdequacyRule(outcome_window_s=60.0)
+    rounds = load_rounds(tmp_path, feature_schema="f1", rule=rule)
+    assert rounds.skipped == {
+        "decision: outcome window still open": 1,
+        "decision: propensity missing": 1,
+    }
