@@ -7,7 +7,7 @@ from router_model.errors import DatasetError
 from router_training.contract import certify, laxest
 from router_training.downgrades import downgrades
 from router_training.evidence import cell_losses, evidence_of
-from router_training.risk_tests import bet_logs, betting_p, binomial_bound, binomial_p
+from router_training.risk_tests import BETS, bet_logs, betting_p, binomial_bound, binomial_p
 from router_training.threshold_plan import ThresholdPlan, plan_of
 
 
@@ -95,13 +95,14 @@ def test_an_outcome_missing_from_a_full_matrix_counts_as_inadequate() -> None:
     assert evidence_of(p, cost, [[np.nan, 1.0]], plan=plan).loss.tolist() == [[1.0]]
 
 
-def test_requests_of_a_group_are_summed_and_those_beyond_the_largest_left_out() -> None:
+def test_requests_of_a_group_are_summed_and_those_beyond_the_largest_apart() -> None:
     p, cost = easy(4)
     plan = ThresholdPlan(thresholds=np.array([0.5]), shares=np.ones(1), largest_group=2)
     adequate = np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
     found = evidence_of(p, cost, adequate, plan=plan, groups=["a", "b", "a", "a"])
     assert found.loss[:, 0].tolist() == [2.0, 0.0]
     assert found.weight[:, 0].tolist() == [2.0, 1.0]
+    assert found.further[:, 0].tolist() == [1.0, 0.0]
     assert (found.n, found.largest, found.is_exact) == (3, 2.0, False)
 
 
@@ -151,11 +152,11 @@ def test_requests_that_can_not_be_downgraded_give_a_plan_and_no_certificate() ->
 def test_a_few_requests_that_share_a_group_leave_the_test_exact() -> None:
     p, cost = easy(100)
     group = np.arange(100)
-    group[:5] = 0
+    group[:3] = 0
     plan = plan_of(p, cost, groups=group)
     evidence = evidence_of(p, cost, np.ones((100, 2)), plan=plan, groups=group)
     assert evidence.is_exact
-    assert evidence.n == 96
+    assert evidence.n == 98
     assert plan_of(p, cost, groups=np.arange(100) // 2).largest_group == 2
 
 
@@ -165,3 +166,26 @@ def test_shapes_that_do_not_fit_are_named() -> None:
         certify(p, cost, np.ones((2, 2)), alpha=0.1, delta=0.1)
     with pytest.raises(DatasetError, match="groups: got 2 entries, expected 3"):
         certify(p, cost, np.ones((3, 2)), alpha=0.1, delta=0.1, groups=["a", "b"])
+
+
+# Only the first request of a group counted: groups of many bad ones went by unseen.
+def test_requests_that_are_not_looked_at_count_as_inadequate() -> None:
+    size = np.where(np.arange(1_000) < 990, 1, 3)
+    groups = np.repeat(np.arange(1_000), size)
+    p, cost = np.tile([0.97, 0.99], (1_020, 1)), np.tile([1.0, 9.0], (1_020, 1))
+    found = certify(p, cost, np.ones((1_020, 2)), alpha=0.05, delta=0.1, groups=groups)
+    assert found.min_adequacy == 0.0
+    assert found.bound == pytest.approx(binomial_bound(20, 1_020, level=0.1))
+    strict = certify(p, cost, np.ones((1_020, 2)), alpha=0.02, delta=0.1, groups=groups)
+    assert strict.min_adequacy is None
+
+
+def test_a_request_beyond_the_largest_group_is_a_bet_that_is_lost() -> None:
+    p, cost = np.tile([0.97, 0.99], (3, 1)), np.tile([1.0, 9.0], (3, 1))
+    plan = ThresholdPlan(thresholds=np.array([0.5]), shares=np.ones(1), largest_group=2)
+    evidence = evidence_of(p, cost, np.ones((3, 2)), plan=plan, groups=np.zeros(3))
+    # The group of two: 1 + lambda 2 alpha / 2; the third: 1 - lambda (1 - alpha) / 2.
+    capital = (1 + 0.1 * BETS) * (1 - 0.9 / 2 * BETS)
+    expected = min(1.0, 1 / capital.mean())
+    assert evidence.p_values(alpha=0.1)[0, 0] == pytest.approx(expected)
+    assert evidence.bound(0, level=0.1) == 1.0

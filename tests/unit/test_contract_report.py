@@ -43,7 +43,8 @@ def test_violations_are_counted_against_the_data_that_is_resampled() -> None:
     # 30 of 100 are inadequate. A resample certifies alpha = 0.29 with delta = 0.5 when
     # P(Bin(100, 0.29) <= k) <= 0.5, which is k <= 28; k is Bin(100, 0.3): P = 0.377.
     loss = np.repeat([1.0, 0.0], [30, 70])[:, None]
-    evidence = Evidence(loss=loss, weight=np.ones((100, 1)), largest=1.0, is_exact=True, n=100)
+    one = np.ones((100, 1))
+    evidence = Evidence(loss=loss, weight=one, further=0 * one, largest=1.0, is_exact=True, n=100)
     plan = ThresholdPlan(thresholds=np.array([0.5]), shares=np.ones(1))
     resampling = Resampling(n_resamples=4000, seed=0)
 

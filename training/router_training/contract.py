@@ -13,8 +13,8 @@ Where every outcome is known and requests are independent the test is exact (bin
 and logs that show the chosen model's outcome only, are tested by betting on group sums of the
 doubly robust loss D (r + 1[drawn] / q (v - r)), with r = 1 - p and q the known propensity:
 its mean is right whatever r is, and the least propensity bounds it. What can't be seen counts as
-inadequate: a drawn model whose outcome is missing, and a model that was never tried (q below the
-floor).
+inadequate: a drawn model whose outcome is missing, a model that was never tried (q below the
+floor), and a group's requests beyond those that are looked at.
 """
 
 import numpy as np

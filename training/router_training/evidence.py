@@ -17,12 +17,15 @@ _EXACT = 1e-9
 class Evidence(Struct, frozen=True, kw_only=True):
     """Sums over each group (rows) at each threshold: `loss` of D v or its estimate, `weight` of D.
 
-    `largest` bounds the loss of a group. `is_exact` when each group is one request with a known
-    outcome, so that the binomial test holds.
+    `further` is the sum of D over the requests of a group beyond the plan's `largest_group`: they
+    count as inadequate, because only then is what holds for the others true of all. `largest`
+    bounds the loss of a group. `is_exact` when of each group one request with a known outcome is
+    looked at, so that the binomial test holds.
     """
 
     loss: Floats
     weight: Floats
+    further: Floats
     largest: float
     is_exact: bool
     n: int
@@ -34,23 +37,32 @@ class Evidence(Struct, frozen=True, kw_only=True):
         """
         drawn = np.ones((1, len(self.loss))) if counts is None else counts
         if self.is_exact:
-            return binomial_p(np.rint(drawn @ self.loss), drawn @ self.weight, alpha=alpha)
-        logs = bet_logs(self.loss, self.weight, alpha=alpha, largest=self.largest)
+            loss, weight = self.loss + self.further, self.weight + self.further
+            return binomial_p(np.rint(drawn @ loss), drawn @ weight, alpha=alpha)
+        logs = self._logs(alpha=alpha)
         total = drawn @ logs.reshape(len(logs), -1)
         return betting_p(total.reshape(len(drawn), *logs.shape[1:]))
 
     def bound(self, at: int, *, level: float) -> float:
         """Upper bound of the share of inadequate at a threshold, exceeded with P <= level."""
-        loss, weight = self.loss[:, at], self.weight[:, at]
         if self.is_exact:
-            return binomial_bound(round(loss.sum()), round(weight.sum()), level=level)
+            n_further = self.further[:, at].sum()
+            n_inadequate = round(self.loss[:, at].sum() + n_further)
+            n = round(self.weight[:, at].sum() + n_further)
+            return binomial_bound(n_inadequate, n, level=level)
         low, high = 0.0, 1.0
         for _ in range(20):
             middle = (low + high) / 2
-            logs = bet_logs(loss, weight, alpha=middle, largest=self.largest)
-            is_rejected = betting_p(logs.sum(axis=0)) <= level
+            logs = self._logs(alpha=middle, at=slice(at, at + 1))
+            is_rejected = bool(betting_p(logs.sum(axis=0))[0] <= level)
             low, high = (low, middle) if is_rejected else (middle, high)
         return high
+
+    def _logs(self, *, alpha: float, at: slice = slice(None)) -> Floats:
+        """Logs of every bet (groups, thresholds, bets); each further request is one for certain."""
+        loss, weight, further = self.loss[:, at], self.weight[:, at], self.further[:, at]
+        one = bet_logs(np.ones(1), np.ones(1), alpha=alpha, largest=self.largest)
+        return bet_logs(loss, weight, alpha=alpha, largest=self.largest) + further[..., None] * one
 
 
 def evidence_of(
@@ -83,12 +95,15 @@ def evidence_of(
     loss = cell_losses(ps, known, q, drawn=drawn, floor=plan.floor)
     index, n_groups = _groups(groups, len(ps))
     kept = _rank_in_group(index) < plan.largest_group
-    weight = (found.is_downgraded(plan.thresholds) & kept[:, None]).astype(np.float64)
+    is_downgraded = found.is_downgraded(plan.thresholds)
+    weight = (is_downgraded & kept[:, None]).astype(np.float64)
+    further = (is_downgraded & ~kept[:, None]).astype(np.float64)
     at = _chosen(loss, found, plan) * weight
     is_exact = plan.largest_group == 1 and plan.floor >= 1.0 and bool(np.isin(at, (0, 1)).all())
     return Evidence(
         loss=_sums(at, index, n_groups),
         weight=_sums(weight, index, n_groups),
+        further=_sums(further, index, n_groups),
         largest=plan.largest_group / plan.floor,
         is_exact=is_exact,
         n=int(kept.sum()),

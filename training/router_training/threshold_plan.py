@@ -11,15 +11,15 @@ from router_training.matrix import Floats
 _N_STRICT, _N_EVEN = 25, 35
 _STARTS = (1 / 4, 1 / 2, 3 / 4)
 _FEWEST = 20
-_SINGLE = 0.9
+_SINGLE = 0.98
 
 
 class ThresholdPlan(Struct, frozen=True, kw_only=True):
     """What is fixed before outcomes are looked at.
 
     `thresholds` fall from strict to lax; `shares` is the part of delta that starts at each, zero
-    at most of them. A group has at most `largest_group` requests, further ones are left out;
-    a model that can be drawn has at least the propensity `floor`.
+    at most of them. Of a group `largest_group` requests are looked at, further ones count as
+    inadequate; a model that can be drawn has at least the propensity `floor`.
 
     Made from other requests than those that are tested, the guarantee is exact. Made from the
     same (that is allowed, outcomes play no part), it is exact given the requests as far as
@@ -44,8 +44,8 @@ def plan_of(
     The thresholds are those that downgrade geometrically and evenly rising numbers. Testing starts
     at three of them, evenly (on a logarithmic scale) between the fewest downgraded that could
     certify anything, 20 x `largest_group` / `floor`, and all that can be. The starts do not
-    depend on alpha: therefore a stricter alpha never gives a laxer threshold. Where nine in ten
-    requests would be left, only the first request of each group counts, which makes them
+    depend on alpha: therefore a stricter alpha never gives a laxer threshold. Where all but one in
+    fifty requests would be left, only the first of each group is looked at, which makes them
     independent and the test exact.
     """
     entry = downgrades(p, cost).entry
