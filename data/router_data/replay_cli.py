@@ -141,6 +141,9 @@ def replay_log(
 def _replay_row(
     row: Mapping[str, Any], routers: Mapping[Versions, Router], report: ReplayReport
 ) -> None:
+    if row["versions"] is None or None in row["versions"].values():
+        report.unreadable.append(f"decision {row['decision_id']!r}: no versions")
+        return
     versions = Versions(**row["versions"])
     router = routers.get(versions)
     if router is None:
@@ -186,7 +189,7 @@ def _rows(store: Store, decision_id: str | None) -> Iterator[dict[str, Any]]:
         params = [decision_id, decision_id, FIRST_SCHEMA, *after, PAGE_ROWS]
         page = store.query(_PAGE, params)
         for row in page:
-            yield row | {"candidates": msgspec.json.decode(row["candidates"])}
+            yield row | {"candidates": msgspec.json.decode(row["candidates"] or b"null")}
         if len(page) < PAGE_ROWS:
             return
         after = (page[-1]["tenant"], page[-1]["decision_id"])

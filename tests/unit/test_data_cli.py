@@ -259,3 +259,12 @@ def test_a_gateways_log_is_imported_with_its_bad_lines_named(tmp_path: Path, enc
     code, text = run("import-log", path, *options)
     assert (code, "no usable line" in text) == (1, True)
     assert "0.0%" in run("stats", "--state", tmp_path / "var")[1]
+
+
+# A row without versions or candidates ended the replay of all others with a traceback.
+def test_rows_that_can_not_be_replayed_are_counted(tmp_path: Path) -> None:
+    write_log(tmp_path / "log", [decision(versions=None), decision("d2", candidates=None)])
+    code, text = run("replay", "--state", tmp_path, "--no-progress")
+    assert code == 0
+    assert "1 not replayed: their rows can't be used\n  decision 'd1': no versions" in text
+    assert "1 not replayed: artifact a1" in text

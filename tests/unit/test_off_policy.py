@@ -210,6 +210,14 @@ def test_a_log_without_costs_is_valued_at_what_was_expected() -> None:
     assert any("no cost was reported" in note for note in found.notes)
 
 
+# Two sessions gave an interval of +-0.004 and not a word about it.
+def test_few_sessions_are_told_of() -> None:
+    sessions = np.array(["a", "b"] * 1_500, dtype=object)
+    notes = report(log=replace(LOG, session=sessions)).notes
+    assert any("sessions are few" in note for note in notes)
+    assert not any("sessions are few" in note for note in report().notes)
+
+
 def test_weak_labels_are_told_of() -> None:
     found = report(log=replace(LOG, evidence=np.full(3_000, Evidence.SIGNAL)))
     assert any("3000 decisions was judged by weak signals" in note for note in found.notes)

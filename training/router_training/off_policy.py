@@ -42,6 +42,7 @@ _PER_CALL = (
     "estimates are per call, given the calls before it as they were logged: the cost of a policy "
     "that changes models less often, and finds more in the cache, is overstated"
 )
+_FEW_SESSIONS = 30
 ROUTER_COST_USD = 1e-7
 """US dollars a decision: 2.6 ms of one core for a 40 KB body (README), as much again for its row
 and outcome in the log, at 0.05 US dollars per core and hour, rounded up."""
@@ -195,6 +196,11 @@ def _missing(log: LogValues) -> tuple[Missing, ...]:
 def _notes(log: LogValues, policy: TargetPolicy) -> tuple[str, ...]:
     notes = [*_label_notes(log), _PER_CALL]
     logged = log.logged
+    if (n_groups := len(np.unique(log.groups))) < _FEW_SESSIONS:
+        notes.append(
+            f"{n_groups} sessions are few: with less than {_FEW_SESSIONS} every interval is too "
+            "narrow"
+        )
     if n_seen := training_overlap(policy, logged):
         notes.append(
             f"{n_seen} of {logged.n} decisions are older than the artifact: where it was trained "
