@@ -1,5 +1,6 @@
 """Reads decisions with their outcomes from the log, sorts out what is unusable, judges the rest."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,7 @@ NUMBERS = (
     "tool_call_valid",
     "propensity",
 )
+_BASE64 = re.compile("[A-Za-z0-9+/]+={0,2}")
 STILL_OPEN = "decision: outcome window still open"
 # Where a live decision has no dataset, task or group: its origin, step type and session.
 _CONTEXTS = """
@@ -153,13 +155,13 @@ def matching(observations: Observations, *, schema: str, encoder: str | None) ->
         names, counts = np.unique(contexts["encoder"][usable].astype(str), return_counts=True)
         encoder = str(names[counts.argmax()])
     has_encoder = has_schema & has_vector & (contexts["encoder"] == encoder)
-    is_broken = _has_odd_length(contexts["features"], has_encoder)
-    is_broken |= _has_odd_length(contexts["embedding"], has_encoder)
+    is_broken = _is_unreadable(contexts["features"], has_encoder)
+    is_broken |= _is_unreadable(contexts["embedding"], has_encoder)
     keep = has_encoder & ~is_broken & has_row
     reasons = {
         "decision: features of another schema": ~has_schema,
         "decision: embedding of another encoder": has_schema & ~has_encoder,
-        "decision: features or embedding of odd length": is_broken,
+        "decision: features or embedding unreadable": is_broken,
         "decision: no outcome": has_encoder & ~is_broken & ~has_row,
         STILL_OPEN: keep & observations.is_open,
     }
@@ -168,9 +170,14 @@ def matching(observations: Observations, *, schema: str, encoder: str | None) ->
     return observations.of_contexts(keep)
 
 
-def _has_odd_length(texts: NDArray[Any], among: Bools) -> Bools:
-    """True for the texts that are not as long as most of `among`; False outside of it."""
-    lengths = np.array([len(text) if used else 0 for text, used in zip(texts, among, strict=True)])
+def _is_unreadable(texts: NDArray[Any], among: Bools) -> Bools:
+    """True for texts that are no base64 or not as long as most of `among`; False outside of it."""
+    lengths = np.array(
+        [
+            len(text) if used and _BASE64.fullmatch(text) else 0
+            for text, used in zip(texts, among, strict=True)
+        ]
+    )
     if not among.any():
         return among.copy()
     sizes, counts = np.unique(lengths[among], return_counts=True)

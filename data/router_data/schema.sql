@@ -173,8 +173,7 @@ create macro quarantine_until(until_ms) as table
     with read_decisions as (
         select d."schema", d.tenant, d.decision_id, d.ts_ms, d.model, d.snapshot,
                d.propensity, coalesce(d.feedback, 'bandit') as kind_of_feedback,
-               from_json(d.candidates, '[{"model": "VARCHAR", "probability": "DOUBLE"}]')
-                   as options,
+               options(d.candidates) as options,
                c.decision_id is not null as is_conflicting
         from decisions_until(until_ms) d
         left join conflicting_until(until_ms) c
@@ -182,7 +181,9 @@ create macro quarantine_until(until_ms) as table
     ),
     weighed as materialized (
         select * exclude (options), list_transform(options, lambda x: x.model) as models,
-               list_transform(options, lambda x: x.probability) as probabilities
+               list_transform(options, lambda x: x.probability) as probabilities,
+               len(list_filter(options, lambda x: x.p_adequate not between 0 and 1
+                                                  or x.expected_cost < 0)) as n_impossible
         from read_decisions
     ),
     judged_decisions as (
@@ -203,6 +204,7 @@ create macro quarantine_until(until_ms) as table
                 then 'decision: propensity not in (0, 1]'
             when coalesce(len(models), 0) = 0 or len(models) != len(list_distinct(models))
                 then 'decision: candidates unreadable'
+            when n_impossible > 0 then 'decision: predictions out of range'
             when len(list_filter(probabilities, lambda x: x >= 0)) != len(models)
                 or abs(list_sum(probabilities) - 1) > 1e-6
                 then 'decision: distribution does not sum to 1'

@@ -80,15 +80,18 @@ def test_contexts_of_another_schema_or_encoder_are_left_out_and_counted(tmp_path
     np.testing.assert_array_equal(rounds.embedding, [VALUES] * 3)
 
 
-def test_features_or_embeddings_cut_short_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_features_or_embeddings_cut_short_or_garbled_are_left_out_and_counted(
+    tmp_path: Path,
+) -> None:
     short = {"features": encode_features(VALUES[:2])}
     rows = [decision(f"d{i}", **KNOWN) for i in range(3)]
     rows.append(decision("d3", **KNOWN | short))
     rows.append(decision("d4", **KNOWN | {"embedding": encode_embedding(VALUES[:1])}))
+    rows.append(decision("d5", **KNOWN | {"features": "!" * len(KNOWN["features"])}))
     write_log(tmp_path, rows)
     rounds = load(tmp_path)
     assert rounds.decision_id.tolist() == ["d0", "d1", "d2"]
-    assert rounds.skipped == {"decision: features or embedding of odd length": 2}
+    assert rounds.skipped == {"decision: features or embedding unreadable": 3}
 
 
 def test_a_drawn_action_without_outcome_has_a_row_with_its_propensity_alone(tmp_path: Path) -> None:

@@ -25,6 +25,12 @@ def candidates(**probabilities: float | None) -> list[Row]:
     return [{"model": name, "probability": p} for name, p in probabilities.items()]
 
 
+def predicted(**values: float) -> list[Row]:
+    """The usual candidates, the first of them with other predictions."""
+    first, *others = decision()["candidates"]
+    return [first | values, *others]
+
+
 DEARER = [row | {"expected_cost": 9.0} for row in decision()["candidates"]]
 
 
@@ -59,6 +65,8 @@ DECISION_FAULTS: list[tuple[str, list[Row]]] = [
         "decision: distribution does not sum to 1",
         [{"candidates": candidates(small=0.5, large=-0.5, tiny=1.0)}],
     ),
+    ("decision: predictions out of range", [{"candidates": predicted(p_adequate=7.0)}]),
+    ("decision: predictions out of range", [{"candidates": predicted(expected_cost=-0.1)}]),
     (
         "decision: propensity differs from the distribution",
         [{"candidates": candidates(small=0.4, large=0.6)}],
