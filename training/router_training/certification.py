@@ -11,7 +11,7 @@ from router_data.rounds import Rounds
 from router_model.contract import ALL_TENANTS, Certified
 from router_training.contract import certificate
 from router_training.crossval import Predictor
-from router_training.evidence import evidence_of
+from router_training.evidence import Evidence, evidence_of
 from router_training.matrix import Bools, Floats, Ints
 from router_training.params import TrainingParams
 from router_training.splits import linked_units
@@ -43,11 +43,9 @@ class Sample(Struct, frozen=True, kw_only=True):
         """The order of tests; outcomes play no part in it."""
         return plan_of(self.p, self.cost, groups=self.group, propensity=self.propensity)
 
-    def certify(
-        self, plan: ThresholdPlan, *, params: TrainingParams, tenant: str
-    ) -> tuple[Certified, ...]:
-        """An entry for every alpha of the parameters."""
-        evidence = evidence_of(
+    def evidence(self, plan: ThresholdPlan) -> Evidence:
+        """What the sample shows of each threshold of a plan."""
+        return evidence_of(
             self.p,
             self.cost,
             self.adequate,
@@ -56,6 +54,12 @@ class Sample(Struct, frozen=True, kw_only=True):
             propensity=self.propensity,
             action=self.action,
         )
+
+    def certify(
+        self, plan: ThresholdPlan, *, params: TrainingParams, tenant: str
+    ) -> tuple[Certified, ...]:
+        """An entry for every alpha of the parameters."""
+        evidence = self.evidence(plan)
         return tuple(
             certificate(evidence, plan, alpha=alpha, delta=params.contract_delta, tenant=tenant)
             for alpha in sorted(set(params.contract_alphas))

@@ -9,7 +9,6 @@ from scipy.special import ndtri
 from router_data.rounds import Rounds
 from router_model.contract import ALL_TENANTS, Certified, Contracts
 from router_training.certification import Sample
-from router_training.evidence import evidence_of
 from router_training.gate import Finding, Limits
 from router_training.gate_gain import Gain, Opponent
 from router_training.intervals import Interval, Resampling
@@ -154,15 +153,7 @@ def _kept(entry: Certified, sample: Sample) -> Finding:
     code = f"contract.{'all' if entry.tenant == ALL_TENANTS else entry.tenant}.{entry.alpha:g}"
     threshold = np.array([entry.min_adequacy], dtype=np.float64)
     plan = structs.replace(part.plan(), thresholds=threshold, shares=np.ones(1))
-    evidence = evidence_of(
-        part.p,
-        part.cost,
-        part.adequate,
-        plan=plan,
-        groups=part.group,
-        propensity=part.propensity,
-        action=part.action,
-    )
+    evidence = part.evidence(plan)
     n_downgraded = float(evidence.weight.sum())
     if not n_downgraded:
         return Finding(code=code, is_ok=True, text="nothing is downgraded", figures={"n": 0.0})
