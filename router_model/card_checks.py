@@ -55,6 +55,8 @@ def check_card(card: ModelCard) -> str | None:
         ("max_input_tokens", 1),
         ("min_cache_tokens", 0),
         ("cache_ttl_s", 0),
+        ("cache_block_tokens", 1),
+        ("long_cache_ttl_s", 1),
     ):
         value = getattr(card, name)
         if value is not None and value < minimum:

@@ -14,6 +14,8 @@ _DEFAULTS: Final = {
     "enabled": True,
     "is_snapshot_pinned": False,
     "max_input_tokens": None,
+    "cache_block_tokens": 1,
+    "long_cache_ttl_s": None,
 }
 
 

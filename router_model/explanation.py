@@ -17,6 +17,8 @@ from router_model.predictor import BoundPredictor
 from router_model.types import Candidate, Versions
 
 N_SHOWN = 6
+# null in JSON
+_UNKNOWN_IS_NAN = ("p_adequate", "tool_call_latency_ms", "tool_call_latency_p50_ms")
 TEXT_GROUP = "text_meaning"
 OTHER_GROUP = "model_itself"
 _NAMES = (*features.SCHEMA.names, *MATCH_NAMES, TEXT_GROUP, OTHER_GROUP)
@@ -58,7 +60,7 @@ def explain(
 
 def _candidate(entry: Mapping[str, Any]) -> Candidate:
     known = {name: entry[name] for name in Candidate.__struct_fields__ if name in entry}
-    for name in ("p_adequate", "tool_call_latency_ms"):  # not known: NaN, null in JSON
+    for name in _UNKNOWN_IS_NAN:
         if known.get(name) is None:
             known[name] = float("nan")
     try:

@@ -1,20 +1,30 @@
 """The terms of a decision: what a request and its tenant's settings ask of the choice."""
 
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
 # What may set the least P(adequate), beside a contract.
 REQUEST, SETTING, ARTIFACT = "request", "setting", "artifact"
+Objective = Literal["cost", "latency"]
 
 
 class PolicyOverrides(Struct, frozen=True, kw_only=True):
-    """Limits that one request sets for itself; None leaves the tenant's own setting."""
+    """Limits that one request sets for itself; None leaves the tenant's own setting.
+
+    `objective` is what is least among the adequate models: the cost (the default), or the 95th
+    percentile of the time to the first tool call. `deterministic` asks for models that honour a
+    seed and whose snapshot is pinned; `pin_session` to answer the session's later calls with the
+    model of this one.
+    """
 
     min_adequacy: float | None = None
     max_cost_usd: float | None = None
     max_tool_call_latency_ms: float | None = None
     models: tuple[str, ...] | None = None
+    objective: Objective | None = None
+    deterministic: bool | None = None
+    pin_session: bool | None = None
 
 
 class Exploration(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,11 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from router_model.cards import Capabilities as Capabilities
+from router_model.cards import ModelCard as ModelCard
+from router_model.cards import PriceCard as PriceCard
+from router_model.cards import PriceTier as PriceTier
+from router_model.cards import ServiceTier as ServiceTier
 from router_model.terms import Exploration
 from router_model.terms import PolicyOverrides as PolicyOverrides
 
@@ -17,7 +22,6 @@ Role = Literal["system", "user", "assistant", "tool"]
 PartKind = Literal["text", "image", "file", "thinking", "tool_call", "tool_result"]
 ResponseFormat = Literal["text", "json_object", "json_schema"]
 ToolChoiceMode = Literal["auto", "none", "required", "named"]
-Caching = Literal["none", "automatic", "marked"]
 
 
 class WireFormat(StrEnum):
@@ -50,7 +54,8 @@ class Part(Struct, frozen=True, gc=False):
     """One piece of a message.
 
     `text` is a text, a thought or a tool result, the JSON arguments of a tool call, the plain text
-    of a file if the body holds it. `is_signed` marks thinking (with Gemini also calls and text)
+    of a file if the body holds it. `width` and `height` are an image's pixels where the body shows
+    them, else 0. `is_signed` marks thinking (with Gemini also calls and text)
     with a provider's signature or encrypted content, which no other provider can read.
     """
 
@@ -61,6 +66,8 @@ class Part(Struct, frozen=True, gc=False):
     is_error: bool = False
     is_signed: bool = False
     has_cache_marker: bool = False
+    width: int = 0
+    height: int = 0
 
 
 class Message(Struct, frozen=True):
@@ -102,6 +109,8 @@ class Request(Struct, frozen=True, kw_only=True):
     `system` joins the leading system and developer text; later system messages stay in `messages`.
     `thinking` is the asked effort ("none", "low", "adaptive", "budget", ...) or None if unsaid.
     `session_hint` is a session id of the body; `has_provider_state`: continues a provider's state.
+    `cache_ttl_s` is the longest lifetime that a cache marker asks for, `service_tier` as it was
+    asked ("batch", "flex", "priority", ...); both None if unsaid.
     """
 
     messages: tuple[Message, ...]
@@ -123,6 +132,8 @@ class Request(Struct, frozen=True, kw_only=True):
     n_cache_markers: int = 0
     session_hint: str | None = None
     has_provider_state: bool = False
+    cache_ttl_s: int | None = None
+    service_tier: str | None = None
 
     @property
     def last_user_text(self) -> str:
@@ -149,73 +160,16 @@ class Caller(Struct, frozen=True, kw_only=True):
     client: str | None = None
 
 
-class PriceTier(Struct, frozen=True, kw_only=True):
-    """Prices that hold for the whole call once its input exceeds `above_input_tokens`."""
-
-    above_input_tokens: int
-    input: float
-    output: float
-    cache_read: float | None = None
-    cache_write: float | None = None
-
-
-class PriceCard(Struct, frozen=True, kw_only=True):
-    """Prices in US dollars per million tokens; a missing cache price means the input price."""
-
-    input: float
-    output: float
-    cache_read: float | None = None
-    cache_write: float | None = None
-    tiers: tuple[PriceTier, ...] = ()
-
-
-class Capabilities(Struct, frozen=True, kw_only=True):
-    """What a model can do; a flag that is not known for sure is False.
-
-    `forced_tool_choice`: a call may demand "some tool" or a named one; several thinking models
-    refuse that.
-    """
-
-    tools: bool = False
-    parallel_tools: bool = False
-    json_mode: bool = False
-    strict_schema: bool = False
-    seed: bool = False
-    vision: bool = False
-    thinking: bool = False
-    forced_tool_choice: bool = False
-    caching: Caching = "none"
-
-
-class ModelCard(Struct, frozen=True, kw_only=True):
-    """One model that can be chosen. `price` None means unknown, never free.
-
-    `released` is an ISO date. `snapshot` is the id to send to the provider; it names one fixed
-    version only where `is_snapshot_pinned`, otherwise it is an alias that the provider may move.
-    `max_input_tokens` is set where the input limit is below the context window.
-    `min_cache_tokens` is the shortest prefix that the provider caches.
-    """
-
-    id: str
-    provider: str
-    snapshot: str
-    family: str
-    context_window: int
-    max_output_tokens: int
-    capabilities: Capabilities = Capabilities()
-    price: PriceCard | None = None
-    released: str | None = None
-    open_weights: bool = False
-    aliases: tuple[str, ...] = ()
-    min_cache_tokens: int = 1024
-    cache_ttl_s: int = 300
-    enabled: bool = True
-    is_snapshot_pinned: bool = False
-    max_input_tokens: int | None = None
-
-
 class Candidate(Struct, frozen=True, kw_only=True):
-    """A model scored for one request. Cost in US dollars, expected over output length."""
+    """A model scored for one request. Costs in US dollars, expected over what is not known yet.
+
+    `expected_cost` is that of this call; `cached_tokens` are read at no more than `p_warm`, the
+    probability that the model still has them. `later_cost` is what choosing it costs the session
+    afterwards, through caches, beyond the choice that costs least there. `p_adequate` includes
+    `p_valid`, the probability that its tool calls fit their schemas. Latencies are to the first
+    complete tool call: `tool_call_latency_ms` the 95th percentile where it was learned,
+    `tool_call_latency_p50_ms` the median; NaN where nothing is known.
+    """
 
     model: str
     p_adequate: float
@@ -224,6 +178,11 @@ class Candidate(Struct, frozen=True, kw_only=True):
     cached_tokens: int
     output_tokens: float
     tool_call_latency_ms: float
+    tool_call_latency_p50_ms: float = float("nan")
+    p_warm: float = 1.0
+    p_valid: float = 1.0
+    later_cost: float = 0.0
+    continues_with: str = ""
 
 
 class Expected(Struct, frozen=True, kw_only=True):
@@ -235,6 +194,7 @@ class Expected(Struct, frozen=True, kw_only=True):
     cached_tokens: int
     output_tokens: int
     tool_call_latency_ms: float
+    tool_call_latency_p50_ms: float = float("nan")
 
 
 class Versions(Struct, frozen=True, kw_only=True):
@@ -274,16 +234,26 @@ class Decision(Struct, frozen=True, kw_only=True):
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """Tokens of one call. `input_tokens` includes cached and cache-write tokens."""
+    """Tokens of one call. `input_tokens` includes cached and cache-write tokens.
+
+    `cache_write_1h_tokens` are the part of `cache_write_tokens` written for an hour,
+    `reasoning_tokens` the part of `output_tokens` that was thought.
+    """
 
     input_tokens: int = 0
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     output_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What was observed after a decision. `adequate` None means not observed."""
+    """What was observed after a decision. `adequate` None means not observed.
+
+    `n_tool_calls` and `n_tool_call_chunks` count the tool calls of the answer and the pieces in
+    which their arguments were streamed.
+    """
 
     decision_id: str
     model: str
@@ -297,3 +267,5 @@ class Outcome(Struct, frozen=True, kw_only=True):
     tool_call_latency_ms: float | None = None
     tool_call_valid: bool | None = None
     error: str | None = None
+    n_tool_calls: int | None = None
+    n_tool_call_chunks: int | None = None
