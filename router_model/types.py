@@ -194,7 +194,6 @@ class Expected(Struct, frozen=True, kw_only=True):
     cached_tokens: int
     output_tokens: int
     tool_call_latency_ms: float
-    tool_call_latency_p50_ms: float = float("nan")
 
 
 class Versions(Struct, frozen=True, kw_only=True):
