@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from router_model import fallback, features
 from router_model.catalog import Catalog
 from router_model.embedding import MATCH_NAMES, MATCH_UNIT, N_MATCH
-from router_model.errors import LogError
+from router_model.logged_candidates import candidate_of
 from router_model.policy import ABSTAINED, CHEAPEST_ADEQUATE, HIGHEST_P, CheapestAdequate
 from router_model.predictor import BoundPredictor
 from router_model.types import Candidate, Versions
 
 N_SHOWN = 6
-# null in JSON
-_UNKNOWN_IS_NAN = ("p_adequate", "tool_call_latency_ms", "tool_call_latency_p50_ms")
 TEXT_GROUP = "text_meaning"
 OTHER_GROUP = "model_itself"
 _NAMES = (*features.SCHEMA.names, *MATCH_NAMES, TEXT_GROUP, OTHER_GROUP)
@@ -40,7 +38,7 @@ def explain(
     plus the trees' SHAP values, text dimensions summed under "text_meaning" and everything
     that belongs to the model alone under "model_itself".
     """
-    candidates = [_candidate(entry) for entry in record.get("candidates") or ()]
+    candidates = [candidate_of(entry) for entry in record.get("candidates") or ()]
     logged = dict(record.get("versions") or {})
     kept = {key: value for key, value in record.items() if key not in ("features", "embedding")}
     current: dict[str, Any] = msgspec.to_builtins(versions)
@@ -56,17 +54,6 @@ def explain(
         "explained_with": current,
         "is_same_version": logged == current,
     }
-
-
-def _candidate(entry: Mapping[str, Any]) -> Candidate:
-    known = {name: entry[name] for name in Candidate.__struct_fields__ if name in entry}
-    for name in _UNKNOWN_IS_NAN:
-        if known.get(name) is None:
-            known[name] = float("nan")
-    try:
-        return msgspec.convert(known, Candidate, strict=False)
-    except msgspec.ValidationError as error:
-        raise LogError(f"candidates: can't be read from the log: {error}") from error
 
 
 def _contributions(

@@ -209,7 +209,8 @@ class Decision(Struct, frozen=True, kw_only=True):
 
     `distribution` holds the probability of every admissible action; `propensity` is that of
     `model`. `excluded` maps each inadmissible model to "code: detail". `min_adequacy` is the
-    threshold in effect and `contract` what set it, both None where total cost decided.
+    threshold in effect and `contract` what set it, both None where total cost decided; `lock` is
+    what ties the call to a model or provider.
     """
 
     decision_id: str
@@ -230,6 +231,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     contract: str | None = None
     exploration: Exploration = Exploration()
     expected_regret_usd: float = 0.0
+    lock: str | None = None
 
 
 class Usage(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,9 @@ The prompt's text is only there when the tenant opted in.
 
 Schema 2 adds to a decision what the request limited (`overrides`, `max_output_tokens`), what was
 in effect (`min_adequacy`, `contract`, `exploration`, `rollout`) and what another artifact would
-have done (`shadow`). Rows of schema 1 lack these fields and are read all the same.
+have done (`shadow`). Schema 3 adds what was known of the session and the call (`situation`) and
+what tied the call to a model (`lock`); candidates carry warmth, validity, both latencies and what
+they cost the session later. Rows of older schemas lack these fields and are read all the same.
 """
 
 import base64
@@ -29,7 +31,7 @@ from router_model.types import (
     WireFormat,
 )
 
-ROW_SCHEMA = 2
+ROW_SCHEMA = 3
 
 
 def decision_row(
@@ -51,13 +53,15 @@ def decision_row(
     exploration: msgspec.Struct | Mapping[str, Any] | None = None,
     rollout: str | None = None,
     shadow: msgspec.Struct | Mapping[str, Any] | None = None,
+    situation: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The log row of one decision; `encoder` is the hash of the text encoder.
 
     `text` is logged only when given: pass it for tenants that opted in. `min_adequacy` is the
     threshold in effect (None: none) and `contract` what set it; `overrides` are as the request
     gave them. `exploration` holds share, floor, budget_left_usd and off; `rollout` is "champion"
-    or "canary"; `shadow` is the choice of an artifact that only watches.
+    or "canary"; `shadow` is the choice of an artifact that only watches. `situation` is what a
+    replay needs beside the features (`router_model.scoring.logged_situation`).
     """
     row = {
         "schema": ROW_SCHEMA,
@@ -83,6 +87,7 @@ def decision_row(
         "exploration": msgspec.to_builtins(exploration),
         "rollout": rollout,
         "shadow": msgspec.to_builtins(shadow),
+        "situation": situation,
         **_choice(decision),
     }
     return row if text is None else row | {"text": text}
@@ -100,6 +105,7 @@ def _choice(decision: Decision) -> dict[str, Any]:
         "reason": decision.reason,
         "feedback": "bandit",
         "fallbacks": decision.fallbacks,
+        "lock": decision.lock,
         "excluded": decision.excluded,
         "candidates": candidate_rows(decision.candidates, decision.distribution),
         "versions": msgspec.to_builtins(decision.versions),

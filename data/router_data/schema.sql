@@ -13,19 +13,24 @@ create type decision_row as struct(
     -- Since schema 2; NULL in older rows.
     max_output_tokens bigint,
     overrides struct(min_adequacy double, max_cost_usd double, max_tool_call_latency_ms double,
-                     models varchar[]),
+                     models varchar[], objective varchar, deterministic boolean,
+                     pin_session boolean),
     min_adequacy double, contract varchar,
     exploration struct("share" double, "floor" double, budget_left_usd double, "off" varchar),
-    rollout varchar, shadow json
+    rollout varchar, shadow json,
+    -- Since schema 3; NULL in older rows.
+    situation json, "lock" varchar
 );
 
 create type outcome_row as struct(
     "schema" integer, kind varchar, ts_ms bigint, decision_id varchar, attempt integer,
     tenant varchar, model varchar, adequate boolean, reward double, signals json,
     "usage" struct(input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint,
-                 output_tokens bigint),
+                 output_tokens bigint, cache_write_1h_tokens bigint, reasoning_tokens bigint),
     cost_usd double, latency_ms double, tool_call_latency_ms double, tool_call_valid boolean,
-    error varchar
+    error varchar,
+    -- Since schema 3.
+    n_tool_calls integer, n_tool_call_chunks integer
 );
 
 -- A torn or unreadable line comes out as NULL and is left out. `segment` and `line` order rows
@@ -84,7 +89,7 @@ create macro outcomes_until(until_ms) as table
         where until_ms is null or ts_ms < until_ms
     )
     select case when count(*) = count("schema")
-                then coalesce(max("schema") filter ("schema" not in (1, 2)), max("schema"))
+                then coalesce(max("schema") filter ("schema" not in (1, 2, 3)), max("schema"))
            end as "schema", 'outcome' as kind, max(ts_ms) as ts_ms,
            decision_id, attempt, tenant, arg_max(model, place) as model,
            arg_max(adequate, place) as adequate, arg_max(reward, place) as reward,
@@ -93,7 +98,9 @@ create macro outcomes_until(until_ms) as table
            arg_max("usage", place) as "usage", arg_max(cost_usd, place) as cost_usd,
            arg_max(latency_ms, place) as latency_ms,
            arg_max(tool_call_latency_ms, place) as tool_call_latency_ms,
-           arg_max(tool_call_valid, place) as tool_call_valid, arg_max(error, place) as error
+           arg_max(tool_call_valid, place) as tool_call_valid, arg_max(error, place) as error,
+           arg_max(n_tool_calls, place) as n_tool_calls,
+           arg_max(n_tool_call_chunks, place) as n_tool_call_chunks
     from reports
     group by tenant, decision_id, attempt;
 
@@ -156,7 +163,7 @@ create macro conflicting_until(until_ms) as table
     contents as (
         select d.tenant, d.decision_id,
                hash(*columns(d.* exclude (ts_ms, segment, line, candidates, excluded, fallbacks,
-                                          exploration, shadow, "text")),
+                                          exploration, shadow, "text", situation)),
                     list_transform(options(d.candidates), lambda x: [x.model, x.probability::varchar])
                ) as content
         from all_decisions d
@@ -188,7 +195,7 @@ create macro quarantine_until(until_ms) as table
     ),
     judged_decisions as (
         select tenant, decision_id, null::integer as attempt, 'decision' as kind, case
-            when "schema" is null or "schema" not in (1, 2)
+            when "schema" is null or "schema" not in (1, 2, 3)
                 then 'decision: schema ' || coalesce("schema"::varchar, 'missing') || ' unknown'
             when tenant is null then 'decision: tenant missing'
             when ts_ms is null then 'decision: time missing'
@@ -215,7 +222,7 @@ create macro quarantine_until(until_ms) as table
     ),
     judged_outcomes as (
         select o.tenant, o.decision_id, o.attempt, 'outcome' as kind, case
-            when o."schema" is null or o."schema" not in (1, 2)
+            when o."schema" is null or o."schema" not in (1, 2, 3)
                 then 'outcome: schema ' || coalesce(o."schema"::varchar, 'missing') || ' unknown'
             when d.decision_id is null then 'outcome: no decision'
             when o.reward not between 0 and 1 then 'outcome: reward not in [0, 1]'

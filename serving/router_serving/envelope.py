@@ -9,7 +9,7 @@ unknown members of `caller` are not, since gateways send what they have.
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec import Raw, Struct
@@ -17,6 +17,7 @@ from msgspec import Raw, Struct
 from router_model.catalog import Catalog, model_ids, unknown_models
 from router_model.errors import InvalidRequestError
 from router_model.formats import jsontext
+from router_model.terms import Objective
 from router_model.types import Caller, PolicyOverrides, WireFormat
 
 MAX_NAME_CHARS = 256
@@ -28,7 +29,10 @@ _STARTS_LIKE_AN_ENVELOPE = re.compile(
 
 ENVELOPE_FIELDS = ("request", "format", "caller", "policy")
 CALLER_FIELDS = ("tenant", "key", "user", "session", "decision_id", "client")
-POLICY_FIELDS = ("min_adequacy", "max_cost_usd", "max_tool_call_latency_ms", "models")
+POLICY_FIELDS = (
+    *("min_adequacy", "max_cost_usd", "max_tool_call_latency_ms", "models"),
+    *("objective", "deterministic", "pin_session"),
+)
 _DEFAULT_CALLER = Caller()
 _NO_OVERRIDES = PolicyOverrides()
 
@@ -138,11 +142,11 @@ def overrides_of(members: Parsed, headers: Headers, *, catalog: Catalog) -> Poli
             f"policy.{unknown[0]}", members[unknown[0]], f"one of {', '.join(POLICY_FIELDS)}"
         )
     found: dict[str, Any] = {}
-    for name, check in _LIMITS.items():
+    for name, (check, read) in _LIMITS.items():
         if members.get(name) is not None:
             found[name] = check(members[name], f"policy.{name}")
         elif (text := headers.get(header := "x-router-" + name.replace("_", "-"))) is not None:
-            found[name] = check(_number(text, header), header)
+            found[name] = check(read(text, header), header)
     if members.get("models") is not None:
         found["models"] = _models(members["models"], "policy.models", catalog=catalog)
     elif (text := headers.get("x-router-models")) is not None:
@@ -210,10 +214,34 @@ def _positive(value: Any, field: str) -> float:
     return float(value)
 
 
-_LIMITS: dict[str, Callable[[Any, str], float]] = {
-    "min_adequacy": _share,
-    "max_cost_usd": _positive,
-    "max_tool_call_latency_ms": _positive,
+def _flag(value: Any, field: str) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidRequestError(field, value, "true or false")
+    return value
+
+
+def _flag_text(text: str, field: str) -> Any:
+    return {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower(), text)
+
+
+def _objective(value: Any, field: str) -> str:
+    if value not in get_args(Objective):
+        raise InvalidRequestError(field, value, f"one of {', '.join(get_args(Objective))}")
+    return str(value)
+
+
+def _text(text: str, field: str) -> str:
+    return text.strip().lower()
+
+
+# How each limit is checked, and how it is read from a header.
+_LIMITS: dict[str, tuple[Callable[[Any, str], Any], Callable[[str, str], Any]]] = {
+    "min_adequacy": (_share, _number),
+    "max_cost_usd": (_positive, _number),
+    "max_tool_call_latency_ms": (_positive, _number),
+    "objective": (_objective, _text),
+    "deterministic": (_flag, _flag_text),
+    "pin_session": (_flag, _flag_text),
 }
 
 

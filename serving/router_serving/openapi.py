@@ -51,6 +51,9 @@ async def route(
     x_router_max_cost_usd: Annotated[float | None, Header()] = None,
     x_router_max_tool_call_latency_ms: Annotated[float | None, Header()] = None,
     x_router_models: Annotated[str | None, Header(description="Comma-separated.")] = None,
+    x_router_objective: Annotated[str | None, Header(description="cost or latency.")] = None,
+    x_router_deterministic: Annotated[bool | None, Header()] = None,
+    x_router_pin_session: Annotated[bool | None, Header()] = None,
     x_router_timing: Annotated[str | None, Header()] = None,
     timing: Annotated[int, Query(description="1 adds `timing_us`.")] = 0,
 ) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from router_model.errors import LogError
+from router_model.logged_candidates import candidate_of
 from router_model.router import expected_of
-from router_model.types import Candidate, Decision, Expected, PolicyOverrides, Versions
+from router_model.types import Decision, Expected, PolicyOverrides, Versions
 from router_serving.canary import Side
 from router_serving.errors import DecisionIdReusedError
 
@@ -65,8 +67,8 @@ def answer_of_row(row: Mapping[str, Any]) -> RouteAnswer:
 
     Raises msgspec.ValidationError or KeyError for a row that holds no such answer.
     """
-    candidates = msgspec.json.decode(row["candidates"], type=list[Candidate])
-    chosen = {candidate.model: candidate for candidate in candidates}[row["model"]]
+    candidates = msgspec.json.decode(row["candidates"], type=list[dict[str, Any]])
+    chosen = {entry["model"]: candidate_of(entry) for entry in candidates}[row["model"]]
     told = {
         "expected": msgspec.to_builtins(expected_of(chosen)),
         "excluded": msgspec.json.decode(row["excluded"]),
@@ -119,7 +121,7 @@ class RecentAnswers:
                 answer = answer_of_row(row)
                 overrides = msgspec.convert(row.get("overrides"), PolicyOverrides | None)
                 side = msgspec.convert(row.get("rollout"), Side | None)
-            except (msgspec.ValidationError, KeyError):  # written by another version
+            except (msgspec.ValidationError, KeyError, LogError):  # written by another version
                 continue
             self._given[key] = Given(
                 answer, row["request_hash"], overrides, row.get("session"), side

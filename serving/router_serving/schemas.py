@@ -24,12 +24,17 @@ class Strict(BaseModel):
 
 
 class UsageBody(Strict):
-    """Tokens of one call; `input_tokens` includes cached and cache-write tokens."""
+    """Tokens of one call; `input_tokens` includes cached and cache-write tokens.
+
+    `cache_write_1h_tokens` are part of `cache_write_tokens`, `reasoning_tokens` of `output_tokens`.
+    """
 
     input_tokens: Tokens = 0
     cached_tokens: Tokens = 0
     cache_write_tokens: Tokens = 0
     output_tokens: Tokens = 0
+    cache_write_1h_tokens: Tokens = 0
+    reasoning_tokens: Tokens = 0
 
     @model_validator(mode="after")
     def _cached_within_input(self) -> "UsageBody":
@@ -38,6 +43,10 @@ class UsageBody(Strict):
                 f"input_tokens of at least cached_tokens + cache_write_tokens "
                 f"({self.cached_tokens} + {self.cache_write_tokens}): it includes both"
             )
+        if self.cache_write_1h_tokens > self.cache_write_tokens:
+            raise ValueError("cache_write_1h_tokens of at most cache_write_tokens: part of them")
+        if self.reasoning_tokens > self.output_tokens:
+            raise ValueError("reasoning_tokens of at most output_tokens: part of them")
         return self
 
 
@@ -56,6 +65,8 @@ class OutcomeBody(Strict):
     tool_call_latency_ms: NonNegative | None = None
     tool_call_valid: bool | None = None
     error: Annotated[str, Field(max_length=500)] | None = None
+    n_tool_calls: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    n_tool_call_chunks: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
 
     def to_outcome(self) -> Outcome:
         """The same as a domain object."""
@@ -95,6 +106,15 @@ class PolicyBody(Strict):
     max_cost_usd: Annotated[float, Field(gt=0)] | None = None
     max_tool_call_latency_ms: Annotated[float, Field(gt=0)] | None = None
     models: list[str] | None = Field(default=None, description="Names or aliases of the catalog.")
+    objective: Literal["cost", "latency"] | None = Field(
+        default=None, description="What is least among the adequate models; cost by default."
+    )
+    deterministic: bool | None = Field(
+        default=None, description="Only models that honour a seed, of a pinned snapshot."
+    )
+    pin_session: bool | None = Field(
+        default=None, description="Answer the session's later calls with this call's model."
+    )
 
 
 class RouteBody(Strict):

@@ -97,7 +97,7 @@ def made_row(**changes: object) -> dict[str, object]:
 
 def test_a_decision_row_holds_what_is_needed_to_learn_from_it() -> None:
     row = made_row()
-    assert (row["kind"], row["schema"], row["ts_ms"]) == ("decision", 2, 123)
+    assert (row["kind"], row["schema"], row["ts_ms"]) == ("decision", 3, 123)
     assert (row["tenant"], row["key"], row["user"]) == ("acme", "k", "ann")
     assert (row["model"], row["propensity"], row["feedback"]) == ("small", 0.75, "bandit")
     assert row["versions"] == {"artifact": "a", "catalog": "c", "policy": "p"}
@@ -139,6 +139,9 @@ def test_what_was_in_effect_is_logged_and_read_back(tmp_path: Path) -> None:
         "max_cost_usd": None,
         "max_tool_call_latency_ms": None,
         "models": ["small", "large"],
+        "objective": None,
+        "deterministic": None,
+        "pin_session": None,
     }
     assert (found["min_adequacy"], found["rollout"]) == (0.8, "canary")
     assert (found["exploration"], found["shadow"]) == (exploration, shadow)
