@@ -1,20 +1,22 @@
 """From scored candidates to a distribution over models."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from msgspec import Struct, structs
 
 from router_model.errors import ArtifactError
-from router_model.exploration import explore
-from router_model.terms import Exploration
+from router_model.exploration import LATENCY, NOT_SET, explore
+from router_model.terms import Exploration, Objective
 from router_model.types import Candidate
 
 LEAST_TOTAL_COST = "least_total_cost"
 CHEAPEST_ADEQUATE = "cheapest_adequate"
 HIGHEST_P = "none_adequate_highest_p"
 ABSTAINED = "no_certified_contract_highest_p"
+FASTEST_ADEQUATE = "fastest_adequate"
 # With more than half, a runner-up could be likelier than the first choice.
 MAX_EXPLORATION = 0.5
 
@@ -49,7 +51,7 @@ class CheapestAdequate(Struct, frozen=True, kw_only=True):
     if there is none, the highest p. Without a threshold (0) every model is a matter of price, and
     the least total cost is taken,
 
-        total cost = expected cost + (1 - p) * failure cost,
+        total cost = expected cost + cost to the later session + (1 - p) * failure cost,
 
     where `failure_cost_usd` is what an inadequate answer costs the caller (a wasted step, a
     retry, somebody's time), and `side_call_failure_cost_usd` the same for titles, summaries and
@@ -98,13 +100,19 @@ class CheapestAdequate(Struct, frozen=True, kw_only=True):
         min_adequacy: float | None = None,
         is_side_call: bool = False,
         exploration: Exploration | None = None,
+        failure_factor: float = 1.0,
+        objective: Objective = "cost",
     ) -> Choice:
         """The choice among admissible candidates, at least one.
 
         A `min_adequacy` of the request's own replaces the threshold, 0 included; one above 1 is
         that of a contract that nothing keeps, and takes the highest p. `exploration` replaces the
-        policy's own. Ties go to the higher p, then to the name, so that the order of candidates
-        never matters.
+        policy's own; `failure_factor` multiplies the failure cost. Ties go to the higher p, then
+        to the name, so that the order of candidates never matters.
+
+        The objective "latency" takes the fastest of the adequate models by the 95th percentile of
+        their time to the first tool call, unknown ones last, and explores nothing. Without a
+        threshold a model is adequate there when its p is at least that of the least total cost.
 
         >>> cheap = Candidate(model="a", p_adequate=0.8, expected_cost=0.001, input_tokens=1,
         ...                   cached_tokens=0, output_tokens=1, tool_call_latency_ms=1)
@@ -116,39 +124,73 @@ class CheapestAdequate(Struct, frozen=True, kw_only=True):
         """
         threshold = self.min_adequacy if min_adequacy is None else min_adequacy
         is_literal = min_adequacy is not None or threshold > 0
-        failure = self.side_call_failure_cost_usd if is_side_call else self.failure_cost_usd
-        failure = 0.0 if is_literal else failure
-
-        def total(candidate: Candidate) -> float:
-            return candidate.expected_cost + (1.0 - candidate.p_adequate) * failure
-
-        adequate = sorted(
-            (c for c in candidates if c.p_adequate >= threshold),
-            key=lambda c: (total(c), -c.p_adequate, c.model),
-        )
-        others = sorted(
-            (c for c in candidates if c.p_adequate < threshold),
-            key=lambda c: (-c.p_adequate, c.expected_cost, c.model),
-        )
+        failure = 0.0
+        if not is_literal:
+            failure = self.failure_cost(is_side_call=is_side_call) * failure_factor
+        adequate, others = _by_cost(candidates, threshold=threshold, failure=failure)
+        exploring = self.exploring if exploration is None else exploration
+        is_for_speed = objective == "latency" and bool(adequate)
+        if is_for_speed:
+            adequate, others = _by_latency(adequate, others, is_literal=is_literal)
+            exploring = structs.replace(
+                exploring, off=exploring.off or (LATENCY if exploring.share > 0.0 else NOT_SET)
+            )
         explored = explore(
-            [total(candidate) for candidate in adequate],
-            exploration=self.exploring if exploration is None else exploration,
+            [total_cost(candidate, failure=failure) for candidate in adequate],
+            exploration=exploring,
             near_tie=self.near_tie,
             n_most=self.n_explored,
         )
         ranked = (*adequate, *others)
+        reason = _reason(bool(adequate), threshold, is_literal=is_literal)
         return Choice(
             ranked=ranked,
             distribution=_distribution(ranked, explored.probabilities),
-            reason=_reason(bool(adequate), threshold, is_literal=is_literal),
+            reason=FASTEST_ADEQUATE if is_for_speed else reason,
             exploration=explored.exploration,
             expected_regret_usd=explored.regret_usd,
         )
+
+    def failure_cost(self, *, is_side_call: bool) -> float:
+        """US dollars that an inadequate answer costs the caller."""
+        return self.side_call_failure_cost_usd if is_side_call else self.failure_cost_usd
 
     @property
     def exploring(self) -> Exploration:
         """The exploration that holds where a tenant has no settings of its own."""
         return Exploration(share=self.exploration, floor=self.exploration_floor)
+
+
+def total_cost(candidate: Candidate, *, failure: float) -> float:
+    """US dollars of this call, of the later session, and of what failing is expected to cost."""
+    expected_failure = (1.0 - candidate.p_adequate) * failure
+    return candidate.expected_cost + candidate.later_cost + expected_failure
+
+
+def _by_cost(
+    candidates: Sequence[Candidate], *, threshold: float, failure: float
+) -> tuple[list[Candidate], list[Candidate]]:
+    """The adequate ones from the least total cost on, the others from the highest p on."""
+    adequate = [c for c in candidates if c.p_adequate >= threshold]
+    others = [c for c in candidates if c.p_adequate < threshold]
+    adequate.sort(key=lambda c: (total_cost(c, failure=failure), -c.p_adequate, c.model))
+    others.sort(key=lambda c: (-c.p_adequate, c.expected_cost, c.model))
+    return adequate, others
+
+
+def _by_latency(
+    adequate: Sequence[Candidate], others: Sequence[Candidate], *, is_literal: bool
+) -> tuple[list[Candidate], list[Candidate]]:
+    """The same from the fastest on; those that are less adequate than the cheapest come later."""
+    least_p = 0.0 if is_literal else adequate[0].p_adequate
+    quick = sorted((c for c in adequate if c.p_adequate >= least_p), key=_slowness)
+    return quick, [*(c for c in adequate if c.p_adequate < least_p), *others]
+
+
+def _slowness(candidate: Candidate) -> tuple[float, float, str]:
+    latency = candidate.tool_call_latency_ms
+    slowness = math.inf if math.isnan(latency) else latency
+    return slowness, candidate.expected_cost + candidate.later_cost, candidate.model
 
 
 def _distribution(ranked: Sequence[Candidate], probabilities: Sequence[float]) -> dict[str, float]:
