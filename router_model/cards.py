@@ -20,7 +20,11 @@ class PriceTier(Struct, frozen=True, kw_only=True):
 
 
 class ServiceTier(Struct, frozen=True, kw_only=True):
-    """Prices that hold for a call sent with this service tier ("batch", "flex", "priority")."""
+    """Prices that hold for a call sent with this service tier ("batch", "flex", "priority").
+
+    Where `max_input_tokens` is set, a longer call is not served in this tier but in the standard
+    one.
+    """
 
     name: str
     input: float
@@ -28,6 +32,7 @@ class ServiceTier(Struct, frozen=True, kw_only=True):
     cache_read: float | None = None
     cache_write: float | None = None
     cache_write_1h: float | None = None
+    max_input_tokens: int | None = None
 
 
 class PriceCard(Struct, frozen=True, kw_only=True):
