@@ -8,12 +8,17 @@ from typing import Any, Final
 
 import msgspec
 
-from router_model.types import Capabilities, ModelCard, PriceCard, PriceTier
+from router_model.types import Capabilities, ModelCard, PriceCard, PriceTier, ServiceTier
 
 _STRUCTS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "capabilities": Capabilities,
     "price": PriceCard,
 }
+_TIERS: Final[Mapping[str, type[msgspec.Struct]]] = {
+    "tiers": PriceTier,
+    "service_tiers": ServiceTier,
+}
+_RATES: Final = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
 _VALIDATION_PATH: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 _MISSING: Final = re.compile(r"missing required field `(?P<name>\w+)`")
 
@@ -29,10 +34,12 @@ def check_unknown_keys(table: Mapping[str, Any]) -> str | None:
         inner = table.get(name)
         if problem is None and isinstance(inner, dict):
             problem = _unknown(inner, struct, prefix=f"{name}.")
-    tiers = table.get("price", {}).get("tiers", ()) if isinstance(table.get("price"), dict) else ()
-    for tier in tiers if isinstance(tiers, list) else ():
-        if problem is None and isinstance(tier, dict):
-            problem = _unknown(tier, PriceTier, prefix="price.tiers.")
+    price = table.get("price")
+    for name, struct in _TIERS.items():
+        tiers = price.get(name) if isinstance(price, dict) else None
+        for tier in tiers if isinstance(tiers, list) else ():
+            if problem is None and isinstance(tier, dict):
+                problem = _unknown(tier, struct, prefix=f"price.{name}.")
     return problem
 
 
@@ -70,24 +77,45 @@ def check_card(card: ModelCard) -> str | None:
 
 
 def _check_price(price: PriceCard) -> str | None:
+    named: list[tuple[str, PriceCard | PriceTier | ServiceTier]] = [("price", price)]
+    named += [(f"price.tiers[{i}]", tier) for i, tier in enumerate(price.tiers)]
+    named += [(f"price.service_tiers[{i}]", tier) for i, tier in enumerate(price.service_tiers)]
+    problems = (_check_rates(prefix, rates) for prefix, rates in named)
+    found = next((problem for problem in problems if problem is not None), None)
+    return found or _check_thresholds(price) or _check_service_tiers(price)
+
+
+def _check_rates(prefix: str, rates: PriceCard | PriceTier | ServiceTier) -> str | None:
+    for name in _RATES:
+        value = getattr(rates, name)
+        if value is not None and not (math.isfinite(value) and value >= 0.0):
+            return f"{prefix}.{name}: got {value}, expected dollars per million tokens, 0 or more"
+    return None
+
+
+def _check_thresholds(price: PriceCard) -> str | None:
     threshold = 0
-    for prefix, rates in (
-        ("price", price),
-        *((f"price.tiers[{i}]", tier) for i, tier in enumerate(price.tiers)),
-    ):
-        for name in ("input", "output", "cache_read", "cache_write"):
-            value = getattr(rates, name)
-            if value is not None and not (math.isfinite(value) and value >= 0.0):
-                return (
-                    f"{prefix}.{name}: got {value}, expected dollars per million tokens, 0 or more"
-                )
-        if isinstance(rates, PriceTier):
-            if rates.above_input_tokens <= threshold:
-                return (
-                    f"{prefix}.above_input_tokens: got {rates.above_input_tokens}, "
-                    f"expected more than {threshold} (tiers rise)"
-                )
-            threshold = rates.above_input_tokens
+    for i, tier in enumerate(price.tiers):
+        if tier.above_input_tokens <= threshold:
+            return (
+                f"price.tiers[{i}].above_input_tokens: got {tier.above_input_tokens}, "
+                f"expected more than {threshold} (tiers rise)"
+            )
+        threshold = tier.above_input_tokens
+    return None
+
+
+def _check_service_tiers(price: PriceCard) -> str | None:
+    seen: set[str] = set()
+    for i, tier in enumerate(price.service_tiers):
+        at = f"price.service_tiers[{i}]"
+        if not tier.name.strip() or tier.name != tier.name.lower():
+            return f'{at}.name: got {tier.name!r}, expected a lower-case name like "batch"'
+        if tier.name in seen:
+            return f"{at}.name: got {tier.name!r} twice, expected each service tier once"
+        if tier.max_input_tokens is not None and tier.max_input_tokens < 1:
+            return f"{at}.max_input_tokens: got {tier.max_input_tokens}, expected at least 1"
+        seen.add(tier.name)
     return None
 
 

