@@ -139,11 +139,15 @@ class Economics(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def cache_of(self, model: str) -> CacheFacts:
         """How often a model's cache is hit; that of all models where nothing is known of it."""
+        if not self.caches:
+            return self.any_cache
         found = self.caches.get(model)
         return found or self.caches.get(plain_name(model), self.any_cache)
 
     def token_ratio_of(self, model: str) -> float:
         """Billed over estimated input tokens of a model; 1 where nothing is known of it."""
+        if not self.token_ratios:
+            return 1.0
         found = self.token_ratios.get(model)
         return found or self.token_ratios.get(plain_name(model), 1.0)
 
