@@ -11,7 +11,8 @@ class Prefix(Struct, frozen=True, kw_only=True, gc=False):
 
     `tokens` are those of the whole call, `age_s` the seconds since, `ttl_s` the lifetime that was
     asked for. `n_hits` and `n_misses` count the calls whose bill showed, or did not show, the
-    cache read that was expected. `token_ratio` is billed over estimated input tokens.
+    cache read that was expected. `token_ratio` is billed over estimated input tokens, `read_tokens`
+    what the last bill showed as read from the cache (0 if nothing, or not known).
     """
 
     tokens: int
@@ -20,6 +21,7 @@ class Prefix(Struct, frozen=True, kw_only=True, gc=False):
     n_hits: int = 0
     n_misses: int = 0
     token_ratio: float = 1.0
+    read_tokens: int = 0
 
 
 class SessionView(Struct, frozen=True, kw_only=True):
