@@ -110,7 +110,8 @@ class Request(Struct, frozen=True, kw_only=True):
     `thinking` is the asked effort ("none", "low", "adaptive", "budget", ...) or None if unsaid.
     `session_hint` is a session id of the body; `has_provider_state`: continues a provider's state.
     `cache_ttl_s` is the longest lifetime that a cache marker asks for, `service_tier` as it was
-    asked ("batch", "flex", "priority", ...); both None if unsaid.
+    asked ("batch", "flex", "priority", ...); both None if unsaid. `tied_to` are the providers to
+    whose wire shape the kept state and the signatures belong, in alphabetical order.
     """
 
     messages: tuple[Message, ...]
@@ -134,6 +135,7 @@ class Request(Struct, frozen=True, kw_only=True):
     has_provider_state: bool = False
     cache_ttl_s: int | None = None
     service_tier: str | None = None
+    tied_to: tuple[str, ...] = ()
 
     @property
     def last_user_text(self) -> str:

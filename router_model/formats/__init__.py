@@ -3,9 +3,10 @@
 The same conversation gives the same `Request` in every dialect, up to these losses.
 
 Lost in every dialect:
-- Unknown fields, and the content of images, audio and files. Plain text that a document carries
+- Unknown fields, and the content of images, audio and files; of inline images the size in pixels
+  is kept. Plain text that a document carries
   inline (Anthropic) is kept in the file part; a part of an unknown type without text is a file.
-- Message names, stop sequences, penalties, log-probability, storage and service-tier settings.
+- Message names, stop sequences, penalties, log-probability and storage settings.
 - Message borders: neighbours of one role are one message, empty text is dropped, several system
   blocks before the first turn are one text. Where the borders inside that text were is lost.
 - Spelling of JSON arguments: whitespace, escapes and number format are normalised; a schema keeps

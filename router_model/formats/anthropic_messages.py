@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import msgspec
 
 from router_model.errors import InvalidRequestError
-from router_model.formats import jsontext
+from router_model.formats import billing, jsontext
 from router_model.formats.anthropic_messages_wire import (
     Block,
     Body,
@@ -16,6 +16,7 @@ from router_model.formats.anthropic_messages_wire import (
     Tool,
 )
 from router_model.formats.conversation import Conversation, normal_role
+from router_model.formats.image_size import image_size
 from router_model.types import Part, Request, ResponseFormat, ToolChoice, ToolSpec
 
 _BODY = msgspec.json.Decoder(Body)
@@ -32,7 +33,7 @@ def parse(body: bytes) -> Request:
     wire = jsontext.decode(_BODY, body)
     if not wire.messages:
         raise InvalidRequestError("messages", wire.messages, "a non-empty array of messages")
-    conversation = Conversation()
+    conversation = Conversation("anthropic")
     conversation.add_system(list(_parts(wire.system)))
     for message in wire.messages:
         _add_message(conversation, message)
@@ -62,7 +63,10 @@ def parse(body: bytes) -> Request:
         thinking_budget=budget,
         n_cache_markers=conversation.n_cache_markers,
         session_hint=_session_hint(wire.metadata),
+        cache_ttl_s=billing.longest_ttl_s(body) if conversation.n_cache_markers else None,
+        service_tier=_service_tier(wire),
         has_provider_state=bool(wire.container),
+        tied_to=conversation.tied_to(has_state=bool(wire.container)),
     )
 
 
@@ -150,7 +154,8 @@ def _returned(block: Block) -> Iterator[Part]:
 def _part(block: Block) -> Part:
     has_marker = bool(block.cache_control)
     if block.type == "image":
-        return Part("image", has_cache_marker=has_marker)
+        width, height = image_size(block.source)
+        return Part("image", has_cache_marker=has_marker, width=width, height=height)
     if block.type == "thinking":
         return Part("thinking", block.thinking or "", is_signed=bool(block.signature))
     if block.type == "redacted_thinking":
@@ -227,6 +232,12 @@ def _response_format(wire: Body) -> tuple[ResponseFormat, bytes, bool]:
     if form is None or form.type != "json_schema":
         return "text", b"", False
     return "json_schema", jsontext.kept_raw(form.schema, f"{field}.schema"), True
+
+
+def _service_tier(wire: Body) -> str | None:
+    """The asked tier; a fast mode, which is asked for by `speed`, is one."""
+    speed = billing.service_tier_of(wire.speed)
+    return "fast" if speed == "fast" else billing.service_tier_of(wire.service_tier)
 
 
 def _session_hint(metadata: Metadata | None) -> str | None:

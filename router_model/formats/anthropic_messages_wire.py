@@ -114,4 +114,6 @@ class Body(Struct, gc=False):
     output_format: Format | None = None
     metadata: Metadata | None = None
     container: Any = None
+    service_tier: Any = None
+    speed: Any = None
     cache_control: Any = None

@@ -6,6 +6,8 @@ from msgspec.structs import replace
 
 from router_model.types import Message, Part, Role, ToolSpec
 
+# What LiteLLM puts between a call's id and the thought signature that Gemini gave the call.
+_SIGNED_ID = "__thought__"
 ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
@@ -29,6 +31,9 @@ def normal_role(role: str | None) -> Role:
 class Conversation:
     """Messages under construction: neighbours of one role merge, leading system text is set apart.
 
+    `provider` is the one whose signatures and state the dialect carries, "" where it is no one's
+    own. `ties` collects the providers whose signatures were added.
+
     >>> talk = Conversation()
     >>> talk.add_system([Part("text", "Be brief.")])
     >>> talk.add("user", Part("text", "Hi"))
@@ -37,8 +42,10 @@ class Conversation:
     ('Be brief.', ['Hi\\nthere'])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, provider: str = "") -> None:
         self.n_cache_markers = 0
+        self.ties: set[str] = set()
+        self._provider = provider
         self._system: list[str] = []
         self._runs: list[tuple[Role, list[Part]]] = []
         self._role: Role | None = None
@@ -59,6 +66,8 @@ class Conversation:
             self._role, self._parts = role, []
             self._runs.append((role, self._parts))
         self._parts.append(part)
+        if part.is_signed:
+            self.ties.add("google" if _SIGNED_ID in part.call_id else self._provider)
 
     def add_system(self, parts: Sequence[Part]) -> None:
         """Append one system message: to `system` while no other message came, else in order."""
@@ -74,6 +83,8 @@ class Conversation:
         """Append a call by the assistant and remember the tool's name for its result."""
         if part.call_id:
             self._tool_names[part.call_id] = part.tool_name
+            if _SIGNED_ID in part.call_id:
+                part = replace(part, is_signed=True)
         self.add("assistant", part)
 
     def add_tool_result(
@@ -115,6 +126,14 @@ class Conversation:
     def count_tool_markers(self, tools: Iterable[ToolSpec]) -> None:
         """Add the cache markers that sit on tool definitions."""
         self.n_cache_markers += sum(tool.has_cache_marker for tool in tools)
+
+    def tied_to(self, *, has_state: bool = False) -> tuple[str, ...]:
+        """The providers to whose shape the signatures belong, and the kept state if there is any.
+
+        In alphabetical order, without what no provider's shape is known for.
+        """
+        ties = self.ties | {self._provider} if has_state else self.ties
+        return tuple(sorted(ties - {""}))
 
     def messages(self) -> tuple[Message, ...]:
         """The merged messages."""

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Raw
 
 from router_model.errors import InvalidRequestError
+from router_model.formats import billing, jsontext
 from router_model.formats import gemini_wire as wire_types
-from router_model.formats import jsontext
 from router_model.formats.conversation import Conversation
 from router_model.formats.gemini_parts import add_content, system_parts
 from router_model.formats.gemini_wire import Body, Declaration, either
@@ -28,7 +28,7 @@ def parse(body: bytes) -> Request:
     contents = wire.contents if isinstance(wire.contents, list) else [wire.contents]
     if not contents or contents[0] is None:
         raise InvalidRequestError("contents", wire.contents, "a non-empty array of contents")
-    conversation = Conversation()
+    conversation = Conversation("google")
     system = wire.system_instruction if wire.system_camel is None else wire.system_camel
     conversation.add_system(system_parts(system))
     for content in contents:
@@ -37,6 +37,7 @@ def parse(body: bytes) -> Request:
     config = either(wire.generation_camel, wire.generation_config) or wire_types.Generation()
     thinking, budget = _thinking(config)
     response_format, schema = _response_format(config)
+    has_state = bool(either(wire.cached_camel, wire.cached_content))
     return Request(
         messages=conversation.messages(),
         system=conversation.system,
@@ -54,7 +55,9 @@ def parse(body: bytes) -> Request:
         thinking=thinking,
         thinking_budget=budget,
         session_hint=_session_hint(wire.session_id),
-        has_provider_state=bool(either(wire.cached_camel, wire.cached_content)),
+        service_tier=billing.service_tier_of(wire.tier_camel, wire.service_tier),
+        has_provider_state=has_state,
+        tied_to=conversation.tied_to(has_state=has_state),
     )
 
 

@@ -13,6 +13,7 @@ from router_model.formats.gemini_wire import (
     either,
 )
 from router_model.formats.gemini_wire import Part as WirePart
+from router_model.formats.image_size import image_size
 from router_model.types import Part, PartKind, Role
 
 _WRAPPERS = ("output", "error", "result", "content")
@@ -141,4 +142,7 @@ def _blob(part: WirePart) -> Blob | None:
 
 def _media(blob: Blob) -> Part:
     mime = either(blob.mime_camel, blob.mime_type) or ""
-    return Part("image" if mime.startswith("image/") else "file")
+    if not mime.startswith("image/"):
+        return Part("file")
+    width, height = image_size(blob.data)
+    return Part("image", width=width, height=height)

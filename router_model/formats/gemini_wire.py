@@ -23,10 +23,11 @@ def either(camel: T | None, snake: T | None) -> T | None:
 
 
 class Blob(Struct, gc=False):
-    """Inline or uploaded media: only its type is read."""
+    """Inline or uploaded media: only its type and an inline image's size are read."""
 
     mime_camel: str | None = field(default=None, name="mimeType")
     mime_type: str | None = None
+    data: Raw = Raw()
 
 
 class FunctionCall(Struct, gc=False):
@@ -167,3 +168,5 @@ class Body(Struct, gc=False):
     cached_camel: str | None = field(default=None, name="cachedContent")
     cached_content: str | None = None
     session_id: Any = None
+    tier_camel: Any = field(default=None, name="serviceTier")
+    service_tier: Any = None

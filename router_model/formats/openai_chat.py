@@ -1,13 +1,14 @@
 """Parses OpenAI Chat Completions bodies, as OpenAI-compatible clients send them too."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from router_model.errors import InvalidRequestError
-from router_model.formats import jsontext
+from router_model.formats import billing, jsontext
 from router_model.formats.conversation import Conversation, normal_role
+from router_model.formats.image_size import image_size
 from router_model.formats.openai_chat_wire import Body, ContentPart, Message, Reasoning, Tool
 from router_model.formats.openai_chat_wire import ToolChoice as WireToolChoice
 from router_model.types import Part, PartKind, Request, ResponseFormat, ToolChoice, ToolSpec
@@ -16,6 +17,14 @@ _BODY = msgspec.json.Decoder(Body)
 
 _IMAGES = frozenset({"image_url", "image", "input_image"})
 _TEXTS = frozenset({"text", "input_text", "output_text", "refusal"})
+# Whose reasoning it is, by OpenRouter's `format`.
+_SIGNERS = {
+    "anthropic-claude-v1": "anthropic",
+    "azure-openai-responses-v1": "openai",
+    "google-gemini-v1": "google",
+    "openai-responses-v1": "openai",
+    "xai-responses-v1": "xai",
+}
 
 
 def parse(body: bytes) -> Request:
@@ -51,7 +60,10 @@ def parse(body: bytes) -> Request:
         thinking_budget=budget,
         n_cache_markers=conversation.n_cache_markers,
         session_hint=_session_hint(wire),
+        cache_ttl_s=_cache_ttl_s(wire, body, has_markers=conversation.n_cache_markers > 0),
+        service_tier=billing.service_tier_of(wire.service_tier),
         has_provider_state=any(message.audio for message in wire.messages),
+        tied_to=conversation.tied_to(),
     )
 
 
@@ -69,6 +81,7 @@ def _add_message(conversation: Conversation, message: Message) -> None:
         )
         return
     else:
+        conversation.ties.update(_signers(message))
         for part in (*_thinking_parts(message), *parts) if role == "assistant" else parts:
             conversation.add(role, part)
         if role == "assistant":
@@ -97,6 +110,19 @@ def _add_calls(conversation: Conversation, message: Message) -> None:
         conversation.add_tool_call(Part("tool_call", arguments, name, call_id, is_signed=is_signed))
 
 
+def _signers(message: Message) -> Iterator[str]:
+    """The providers whose shape the message's signatures or its kept audio have."""
+    if message.audio:
+        yield "openai"
+    if any(block.signature or block.data for block in message.thinking_blocks or ()):
+        yield "anthropic"
+    for block in message.reasoning_details or ():
+        if block.signature or block.data:
+            yield _SIGNERS.get(block.format or "", "")
+    if any(_is_signed(call.extra_content) for call in message.tool_calls or ()):
+        yield "google"
+
+
 def _is_signed(extra: Any) -> bool:
     """True for a call that carries the thought signature of Gemini's OpenAI-compatible API."""
     google = extra.get("google") if isinstance(extra, dict) else None
@@ -121,7 +147,9 @@ def _part(part: str | ContentPart) -> Part:
     elif part.type == "thinking" or part.type == "reasoning":
         kind, text = "thinking", text or _joined(part.thinking)
     elif part.type in _IMAGES:
-        kind, text = "image", ""
+        width, height = image_size(part.image_url, part.source)
+        marker = bool(part.cache_control)
+        return Part("image", has_cache_marker=marker, width=width, height=height)
     else:
         kind = "file" if text is None else "text"
     return Part(kind, text or "", has_cache_marker=bool(part.cache_control))
@@ -249,6 +277,13 @@ def _asked(reasoning: Reasoning, budget: int | None) -> tuple[str | None, int | 
     if budget:
         return "budget", budget
     return ("adaptive" if reasoning.enabled or reasoning.type else None), None
+
+
+def _cache_ttl_s(wire: Body, body: bytes, *, has_markers: bool) -> int | None:
+    """The longer of OpenAI's retention and what cache markers for other providers ask for."""
+    kept = billing.duration_s(wire.prompt_cache_retention)
+    marked = billing.longest_ttl_s(body) if has_markers else None
+    return max((seconds for seconds in (kept, marked) if seconds is not None), default=None)
 
 
 def _session_hint(wire: Body) -> str | None:

@@ -15,6 +15,8 @@ class ContentPart(Struct, gc=False):
     text: str | None = None
     refusal: str | None = None
     thinking: Any = None
+    image_url: Raw = Raw()
+    source: Raw = Raw()
     cache_control: Any = None
 
 
@@ -49,6 +51,7 @@ class ThinkingBlock(Struct, gc=False):
     summary: str | None = None
     signature: str | None = None
     data: str | None = None
+    format: str | None = None
 
 
 class Message(Struct, gc=False):
@@ -152,6 +155,8 @@ class Body(Struct, gc=False):
     enable_thinking: bool | None = None
     thinking_budget: int | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_retention: Any = None
+    service_tier: Any = None
     session_id: Any = None
     litellm_session_id: Any = None
     metadata: Any = None

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from router_model.errors import InvalidRequestError
-from router_model.formats import jsontext
+from router_model.formats import billing, jsontext
 from router_model.formats.conversation import Conversation
 from router_model.formats.openai_responses_items import add_item, is_reference
 from router_model.formats.openai_responses_wire import Body, Item, Tool
@@ -25,7 +25,7 @@ def parse(body: bytes) -> Request:
     if not wire.input and not has_state and not wire.prompt:
         allowed = "text or a non-empty array of items, unless previous_response_id, "
         raise InvalidRequestError("input", wire.input, f"{allowed}conversation or prompt is given")
-    conversation = Conversation()
+    conversation = Conversation("openai")
     _add_instructions(conversation, wire)
     items = [wire.input] if isinstance(wire.input, str) else wire.input or []
     for i, item in enumerate(items):
@@ -34,6 +34,7 @@ def parse(body: bytes) -> Request:
     conversation.count_tool_markers(tools)
     response_format, schema, is_strict = _response_format(wire)
     effort = wire.reasoning.effort if wire.reasoning else None
+    has_state = has_state or any(is_reference(item) for item in items)
     return Request(
         messages=conversation.messages(),
         system=conversation.system,
@@ -52,7 +53,10 @@ def parse(body: bytes) -> Request:
         thinking=effort.lower() if effort else None,
         n_cache_markers=conversation.n_cache_markers,
         session_hint=_session_hint(wire),
-        has_provider_state=has_state or any(is_reference(item) for item in items),
+        cache_ttl_s=_cache_ttl_s(wire, body, has_markers=conversation.n_cache_markers > 0),
+        service_tier=billing.service_tier_of(wire.service_tier),
+        has_provider_state=has_state,
+        tied_to=conversation.tied_to(has_state=has_state),
     )
 
 
@@ -119,6 +123,13 @@ def _response_format(wire: Body) -> tuple[ResponseFormat, bytes, bool]:
     if form.type == "json_object":
         return "json_object", b"", False
     return "json_schema", jsontext.kept_raw(form.schema, "text.format.schema"), bool(form.strict)
+
+
+def _cache_ttl_s(wire: Body, body: bytes, *, has_markers: bool) -> int | None:
+    """The longer of OpenAI's retention and what cache markers for other providers ask for."""
+    kept = billing.duration_s(wire.prompt_cache_retention)
+    marked = billing.longest_ttl_s(body) if has_markers else None
+    return max((seconds for seconds in (kept, marked) if seconds is not None), default=None)
 
 
 def _session_hint(wire: Body) -> str | None:

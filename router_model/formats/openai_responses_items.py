@@ -6,6 +6,7 @@ from typing import Any
 from router_model.errors import InvalidRequestError
 from router_model.formats import jsontext
 from router_model.formats.conversation import Conversation, normal_role
+from router_model.formats.image_size import image_size
 from router_model.formats.openai_responses_wire import Content, ContentPart, Item
 from router_model.types import Part
 
@@ -70,7 +71,8 @@ def parts_of(content: Content) -> Iterator[Part]:
 def _part(part: ContentPart) -> Part:
     has_marker = bool(part.cache_control)
     if part.type in _IMAGES:
-        return Part("image", has_cache_marker=has_marker)
+        width, height = image_size(part.image_url)
+        return Part("image", has_cache_marker=has_marker, width=width, height=height)
     shell = [text for text in (part.stdout, part.stderr) if text]
     text = part.text if part.text is not None else part.refusal
     if text is None and (shell or part.stdout is not None):

@@ -18,6 +18,7 @@ class ContentPart(Struct, gc=False):
     refusal: str | None = None
     stdout: str | None = None
     stderr: str | None = None
+    image_url: Raw = Raw()
     cache_control: Any = None
 
 
@@ -118,5 +119,7 @@ class Body(Struct, gc=False):
     conversation: str | Conversation | None = None
     prompt: Any = None
     prompt_cache_key: str | None = None
+    prompt_cache_retention: Any = None
+    service_tier: Any = None
     client_metadata: Any = None
     metadata: Any = None
