@@ -50,14 +50,16 @@ _COVARIATES: Final = (
     "is_last_call_repeated",
 )
 _PLACES = [SCHEMA.index(name) for name in _COVARIATES]
+_N_UNSURE: Final = 1 + len(_COVARIATES)
 _RIDGE: Final = 3.0
+_NEWTON_STEPS: Final = 20
 
 
 class Residuals(NamedTuple):
-    """One model's residuals, (n,) each; `drift` is how far its P moves with its level's error.
+    """One model's residuals, (n,) each, and `short`, the length up to which its level was taken.
 
-    `level_variance` (n,) is the variance of the level (log-odds) that an answer's P rests on,
-    `stratum` which level that is, `short` the length up to which answers made it.
+    `unsure` (n, k): by how much P moves with a standard deviation of each of the k independent
+    quantities that P was estimated with.
     """
 
     length: Floats
@@ -65,17 +67,24 @@ class Residuals(NamedTuple):
     adequate: Floats
     weight: Floats
     cluster: Ints
-    drift: Floats
-    stratum: Ints
-    level_variance: Floats
+    unsure: Floats
     is_probe: Bools
     short: float
 
 
+class _Difficulty(NamedTuple):
+    """Log-odds by what other models did, but for a constant, and its standard deviations."""
+
+    log_odds: Floats
+    unsure: Floats
+
+
 class _Level(NamedTuple):
+    """Log-odds of a model on short prefixes, their standard deviation, and which were short."""
+
     log_odds: float
-    variance: float
-    short: float
+    error: float
+    is_short: Bools
 
 
 def fit_windows(
@@ -98,8 +107,8 @@ def residuals_of(judged: BehaviourTable, name: str) -> Residuals | None:
     own = judged.model == name
     is_probe = np.isfinite(judged.probe_tokens)
     parts = [
-        _stratum(judged, own & is_probe, None, number=1),
-        _stratum(judged, own & ~is_probe, ~own & ~is_probe, number=0),
+        _stratum(judged, own & is_probe, None),
+        _stratum(judged, own & ~is_probe, ~own & ~is_probe),
     ]
     present = [part for part in parts if part is not None]
     if not present:
@@ -111,22 +120,24 @@ def residuals_of(judged: BehaviourTable, name: str) -> Residuals | None:
     return Residuals(**columns, short=max(part.short for part in present))
 
 
-def _stratum(
-    judged: BehaviourTable, own: Bools, others: Bools | None, *, number: int
-) -> Residuals | None:
-    """Residuals of one kind of answers against their own level on short prefixes."""
+def _stratum(judged: BehaviourTable, own: Bools, others: Bools | None) -> Residuals | None:
+    """Residuals of traffic, or of probes (no `others`), against their level on short prefixes."""
     table = judged.select(own)
     is_probe = others is None
     if not table.n:
         return None
-    length = table.probe_tokens if others is None else table.input_tokens
-    offset = np.zeros(table.n)
+    length = table.probe_tokens if is_probe else table.input_tokens
+    hard = _Difficulty(np.zeros(table.n), np.zeros((table.n, _N_UNSURE)))
     if others is not None and others.sum() >= _MIN_OTHERS:
-        offset = _difficulty(judged.select(others), table)
-    level = _level(length, table.adequate, table.weight, offset, is_probe=is_probe)
+        hard = _difficulty(judged.select(others), table)
+    level = _level(table, length, hard.log_odds, least=MIN_PROBES if is_probe else _MIN_SHORT)
     if level is None:
         return None
-    p = expit(level.log_odds + offset)
+    p = expit(level.log_odds + hard.log_odds)
+    # The level makes up for what difficulties are off by on short prefixes.
+    usual = np.average(hard.unsure[level.is_short], axis=0, weights=table.weight[level.is_short])
+    levels = np.zeros((table.n, 2))
+    levels[:, int(is_probe)] = level.error
     return Residuals(
         length=length,
         residual=p - table.adequate,
@@ -134,50 +145,53 @@ def _stratum(
         weight=table.weight,
         # Probes are independent of each other, whatever session they were sent in.
         cluster=-1 - np.arange(table.n) if is_probe else table.session,
-        drift=p * (1.0 - p),
-        stratum=np.full(table.n, number),
-        level_variance=np.full(table.n, level.variance),
+        unsure=(p * (1.0 - p))[:, None] * np.column_stack([levels, hard.unsure - usual]),
         is_probe=np.full(table.n, is_probe),
-        short=level.short,
+        short=float(length[level.is_short].max()),
     )
 
 
-def _difficulty(others: BehaviourTable, asked: BehaviourTable) -> Floats:
-    """Log-odds of being adequate by what other models did, but for a constant."""
-    rows = np.concatenate([_covariates(others), _covariates(asked)])
-    z = scaled(rows)
+def _difficulty(others: BehaviourTable, asked: BehaviourTable) -> _Difficulty:
+    """Logistic regression of the others' answers, each model with a level of its own.
+
+    The covariance of its coefficients is the inverse of the Hessian, ridge included.
+    """
+    z = scaled(np.concatenate([_covariates(others), _covariates(asked)]))
     names, model = np.unique(others.model.astype(str), return_inverse=True)
-    dummies = np.eye(len(names))[model]
-    table = np.column_stack([z[: others.n], dummies])
-    glm = fit_glm(table, others.adequate, weight=others.weight, ridge=_RIDGE)
-    eta: Floats = z[others.n :] @ glm.coef[: z.shape[1]]
-    return eta
+    rows = np.column_stack([z[: others.n], np.eye(len(names))[model]])
+    glm = fit_glm(rows, others.adequate, weight=others.weight, ridge=_RIDGE)
+    p = glm.predict(rows)
+    full = np.column_stack([np.ones(others.n), rows])
+    penalty = np.full(full.shape[1], _RIDGE)
+    penalty[0] = 1e-6
+    hessian = (full * (others.weight * p * (1.0 - p))[:, None]).T @ full + np.diag(penalty)
+    covariance = np.linalg.inv(hessian)[1 : 1 + _N_UNSURE, 1 : 1 + _N_UNSURE]
+    own = z[others.n :]
+    return _Difficulty(own @ glm.coef[:_N_UNSURE], own @ np.linalg.cholesky(covariance))
 
 
 def _covariates(table: BehaviourTable) -> Floats:
     return np.column_stack([np.log2(1.0 + table.input_tokens), table.features[:, _PLACES]])
 
 
-def _level(
-    length: Floats, adequate: Floats, weight: Floats, offset: Floats, *, is_probe: bool
-) -> _Level | None:
-    """The log-odds on the shortest third, half a success and half a failure added."""
+def _level(table: BehaviourTable, length: Floats, offset: Floats, *, least: float) -> _Level | None:
+    """The level on the shortest third, half a success and half a failure added."""
     order = np.argsort(length, kind="stable")
-    mass = np.cumsum(weight[order])
-    least = MIN_PROBES if is_probe else _MIN_SHORT
+    mass = np.cumsum(table.weight[order])
     place = int(np.searchsorted(mass, max(_SHORT_SHARE * mass[-1], least)))
     if place >= len(order):
         return None
-    short = length <= length[order[place]]
-    w, y, base = weight[short], adequate[short], offset[short]
-    log_odds = float(logit((w @ y + 0.5) / (w.sum() + 1.0))) - float(np.average(base, weights=w))
-    for _ in range(20):
-        p = expit(log_odds + base)
-        middle = expit(log_odds + np.average(base, weights=w))
-        gradient = w @ (y - p) + 0.5 - middle
-        curvature = w @ (p * (1.0 - p)) + middle * (1.0 - middle)
-        log_odds += float(np.clip(gradient / curvature, -1.0, 1.0))
-    return _Level(log_odds, 1.0 / float(curvature), float(length[short].max()))
+    is_short = length <= length[order[place]]
+    w, y, base = table.weight[is_short], table.adequate[is_short], offset[is_short]
+    usual = float(np.average(base, weights=w))
+    level = float(logit((w @ y + 0.5) / (w.sum() + 1.0))) - usual
+    curvature = 1.0
+    for _ in range(_NEWTON_STEPS):
+        p, middle = expit(level + base), float(expit(level + usual))
+        gradient = float(w @ (y - p)) + 0.5 - middle
+        curvature = float(w @ (p * (1.0 - p))) + middle * (1.0 - middle)
+        level += float(np.clip(gradient / curvature, -1.0, 1.0))
+    return _Level(level, curvature**-0.5, is_short)
 
 
 def _window(rows: Residuals, margin: float, confidence: float) -> ModelWindow | None:
@@ -215,7 +229,7 @@ def _loss(rows: Residuals, beyond: Bools) -> tuple[float, float]:
     """Mean residual beyond a length and its standard error.
 
     The error has two parts: of the answers, clustered by session, at least the binomial one with
-    one success and one failure added; and of the levels that they are compared with.
+    one success and one failure added; and of what they are compared with.
     """
     w, r = rows.weight[beyond], rows.residual[beyond]
     total = float(w.sum())
@@ -224,13 +238,8 @@ def _loss(rows: Residuals, beyond: Bools) -> tuple[float, float]:
     clustered = float(np.square(np.bincount(cluster, w * (r - loss))).sum()) / total**2
     share = (float(w @ rows.adequate[beyond]) + 1.0) / (total + 2.0)
     binomial = share * (1.0 - share) * float(np.square(w).sum()) / total**2
-    levels = 0.0
-    for number in (0, 1):
-        one = rows.stratum[beyond] == number
-        if one.any():
-            reach = float(w[one] @ rows.drift[beyond][one]) / total
-            levels += reach**2 * float(rows.level_variance[beyond][one][0])
-    return loss, float(np.sqrt(max(clustered, binomial) + levels))
+    compared = float(np.square(w @ rows.unsure[beyond] / total).sum())
+    return loss, float(np.sqrt(max(clustered, binomial) + compared))
 
 
 def _parted(rows: Residuals, beyond: Bools) -> float:
