@@ -1,21 +1,227 @@
-"""Says when a call is tied to the model before it, so that it is no place to try another one."""
+"""Says which models may answer a call whose prefix holds what one provider keeps or signed.
 
-from router_model.types import Request
+A provider's kept state is of use with that provider only, and its own model has to take the result
+of the tool call that it made. Signed thinking and encrypted reasoning are verified by who signed
+them. Inside an open tool loop they belong to the answer that is still being made: the same model
+has to go on, or one of its provider that reads them (`shares_thinking`). In earlier, closed turns
+any model of the provider takes them, and any that passes over them (`ignores_foreign_thinking`).
+Ids of tool calls bind only the models that refuse ids of another provider (`own_tool_ids_only`).
 
-PROVIDER_STATE, SIGNED = "provider_state", "signed"
+Whose they are is known from the session's memory; without it the requested model is taken for the
+owner, and the shape of what was signed for its provider. Where these contradict each other, say
+nothing, or name what can't be chosen, only models that are safe whoever the owner is are kept. If
+there is none, the lock is `OWNER_UNKNOWN`: it keeps the providers that come into question, and
+where the catalog has none of them either it excludes nothing, so that the call is still served.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from router_model.catalog import Catalog
+from router_model.session_view import SessionView
+from router_model.types import Message, ModelCard, Request
+
+Kind = Literal["provider_state", "signed", "tool_ids", "lock_owner_unknown"]
+PROVIDER_STATE: Final = "provider_state"
+SIGNED: Final = "signed"
+TOOL_IDS: Final = "tool_ids"
+OWNER_UNKNOWN: Final = "lock_owner_unknown"
 
 
-def lock_of(request: Request) -> str | None:
-    """Why the call is tied to what one provider holds or signed; None where it is free.
+class Lock(Struct, frozen=True, kw_only=True, gc=False):
+    """What ties a call, and the ids of the `models` that may answer it.
 
-    A provider's kept state is of use with that provider only, and signed thinking or encrypted
-    reasoning in the prefix can't be read by any other.
-
-    >>> lock_of(Request(messages=(), has_provider_state=True))
-    'provider_state'
+    `provider` and `model` own what ties it, "" where unknown; `model` only where one model has to
+    go on. An `OWNER_UNKNOWN` lock without `models` excludes nothing. `foreign_ids` says which of
+    the `own_tool_ids_only` models are kept out by ids of tool calls, and `detail` why, in words.
     """
-    if request.has_provider_state:
-        return PROVIDER_STATE
-    if any(part.is_signed for message in request.messages for part in message.parts):
-        return SIGNED
+
+    kind: Kind
+    detail: str
+    provider: str = ""
+    model: str = ""
+    models: frozenset[str] = frozenset()
+    foreign_ids: frozenset[str] = frozenset()
+
+    @property
+    def reason(self) -> str:
+        """What a decision says of it, as "kind: detail"."""
+        return f"{self.kind}: {self.detail}"
+
+    @property
+    def is_tied(self) -> bool:
+        """True where the call continues what one model or provider began: no place to explore."""
+        return self.kind != TOOL_IDS
+
+
+class _Owner(Struct, frozen=True, gc=False):
+    """Who owns what is in the prefix, as far as it is known.
+
+    `card` None: the model is not known; `provider` "": nor is the provider, which may be one of
+    `suspects`. `is_mixed`: another provider than the owner's may have signed parts of it too.
+    """
+
+    card: ModelCard | None
+    provider: str
+    suspects: frozenset[str]
+    is_mixed: bool
+
+
+def lock_of(request: Request, session: SessionView, catalog: Catalog) -> Lock | None:
+    """What ties the call; None where it is free, as every call without such a prefix is.
+
+    >>> from router_model.catalog import catalog_of
+    >>> from router_model.session_view import NO_SESSION
+    >>> catalog = catalog_of([], as_of="2026-11-23")
+    >>> lock_of(Request(messages=()), NO_SESSION, catalog)
+    >>> lock_of(Request(messages=(), has_provider_state=True), NO_SESSION, catalog).kind
+    'lock_owner_unknown'
+    """
+    cards = [card for card in catalog.models.values() if card.enabled and card.price is not None]
+    is_signed = _has_signed(request.messages)
+    may_refuse_ids = any(card.capabilities.own_tool_ids_only for card in cards)
+    has_ids = may_refuse_ids and _has_call_ids(request.messages)
+    if not (request.has_provider_state or is_signed or has_ids):
+        return None
+    owner = _owner(request, session, catalog, cards)
+    lock = _tie(request, owner, cards) if request.has_provider_state or is_signed else None
+    return _with_ids(lock, owner, cards) if has_ids else lock
+
+
+def locked_out(card: ModelCard, lock: Lock | None) -> str | None:
+    """Why the lock keeps this model from the call, as "locked: detail"; None where it doesn't."""
+    if lock is None:
+        return None
+    if lock.models and card.id not in lock.models:
+        return f"locked: {lock.detail}"
+    if card.id in lock.foreign_ids:
+        owner = lock.provider or "an unknown provider"
+        return f"locked: refuses the ids of tool calls by {owner}"
     return None
+
+
+def in_tool_loop(messages: Sequence[Message]) -> bool:
+    """True where the results of tool calls came after the assistant's last message.
+
+    Text beside the results, such as a client's reminders, does not end the loop.
+    """
+    for message in reversed(messages):
+        if message.role == "tool":
+            return True
+        if message.role == "assistant":
+            return False
+    return False
+
+
+def open_turn(messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages since the last user message that did not come with results of tools."""
+    for index in range(len(messages) - 1, -1, -1):
+        before = next((m.role for m in reversed(messages[:index]) if m.role != "system"), None)
+        if messages[index].role == "user" and before != "tool":
+            return messages[index + 1 :]
+    return messages
+
+
+def _has_signed(messages: Sequence[Message]) -> bool:
+    return any(part.is_signed for message in messages for part in message.parts)
+
+
+def _has_call_ids(messages: Sequence[Message]) -> bool:
+    return any(part.call_id for message in messages for part in message.parts)
+
+
+def _owner(
+    request: Request, session: SessionView, catalog: Catalog, cards: Sequence[ModelCard]
+) -> _Owner:
+    """The session's last model; else the requested one and the shapes, where they agree."""
+    shown = frozenset(request.tied_to) & {card.provider for card in cards}
+    if session.model is not None:
+        known = catalog.get(session.model)
+        if known is not None:
+            suspects = shown | {known.provider}
+            return _Owner(known, known.provider, suspects, len(suspects) > 1)
+    # A session's model that left the catalog was not the requested one that is still there.
+    asked = catalog.resolve(request.requested_model) if session.model is None else None
+    suspects = shown if asked is None else shown | {asked.provider}
+    if len(suspects) != 1:
+        return _Owner(None, "", suspects, True)
+    return _Owner(asked, next(iter(suspects)), suspects, False)
+
+
+def _tie(request: Request, owner: _Owner, cards: Sequence[ModelCard]) -> Lock:
+    has_state, is_open = request.has_provider_state, in_tool_loop(request.messages)
+    is_signed = _has_signed(request.messages)
+    goes_on = is_open and (has_state or _has_signed(open_turn(request.messages)))
+    safe = frozenset(
+        card.id
+        for card in cards
+        if (not has_state or _has_state_of(card, owner, goes_on=goes_on))
+        and (not is_signed or _takes_signed(card, owner, goes_on=goes_on))
+    )
+    what = "state that the provider keeps" if has_state else "signed thinking"
+    what += " in an open tool loop" if goes_on else ""
+    if not safe:
+        return _unknown(owner, cards, what)
+    model = owner.card.id if owner.card is not None and goes_on else ""
+    return Lock(
+        kind=PROVIDER_STATE if has_state else SIGNED,
+        detail=f"{what}, of {model or owner.provider or 'an unknown provider'}",
+        provider=owner.provider,
+        model=model,
+        models=safe,
+    )
+
+
+def _has_state_of(card: ModelCard, owner: _Owner, *, goes_on: bool) -> bool:
+    if goes_on:
+        return owner.card is not None and card.id == owner.card.id
+    return card.provider == owner.provider
+
+
+def _takes_signed(card: ModelCard, owner: _Owner, *, goes_on: bool) -> bool:
+    if owner.card is not None and card.id == owner.card.id:
+        return True
+    is_same = card.provider == owner.provider and not owner.is_mixed
+    if goes_on:
+        return is_same and card.capabilities.shares_thinking
+    return is_same or card.capabilities.ignores_foreign_thinking
+
+
+def _unknown(owner: _Owner, cards: Sequence[ModelCard], what: str) -> Lock:
+    """The lock where no model is safe for sure: the providers in question, or no bar at all."""
+    whose = "is not known" if owner.card is None else f"{owner.card.id} can't be chosen"
+    suspects = " or ".join(sorted(owner.suspects))
+    return Lock(
+        kind=OWNER_UNKNOWN,
+        detail=f"{what}, whose owner {whose}" + (f", of {suspects}" if suspects else ""),
+        provider=owner.provider,
+        models=frozenset(card.id for card in cards if card.provider in owner.suspects),
+    )
+
+
+def _with_ids(lock: Lock | None, owner: _Owner, cards: Sequence[ModelCard]) -> Lock | None:
+    """The lock with the models that refuse the ids in the prefix.
+
+    Where nobody knows whose the ids are, they keep no model out if that would leave none.
+    """
+    refusing = frozenset(
+        card.id
+        for card in cards
+        if card.capabilities.own_tool_ids_only and card.provider != owner.provider
+    )
+    left = frozenset(card.id for card in cards)
+    if lock is not None and lock.models:
+        left = lock.models
+    if not refusing or (not owner.provider and left <= refusing):
+        return lock
+    if lock is not None:
+        return replace(lock, foreign_ids=refusing)
+    return Lock(
+        kind=TOOL_IDS,
+        detail=f"ids of tool calls, of {owner.provider or 'an unknown provider'}",
+        provider=owner.provider,
+        foreign_ids=refusing,
+    )

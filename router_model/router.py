@@ -27,6 +27,7 @@ from router_model.persistence import load_predictor
 from router_model.policy import CheapestAdequate, Choice, draw
 from router_model.predictor import JointPredictor
 from router_model.scoring import Scored, Scorer, Situation, Vector
+from router_model.session_view import NO_SESSION
 from router_model.tenants import TenantOffsets, load_tenants
 from router_model.terms import ARTIFACT, NO_TERMS, REQUEST, SETTING, Exploration, Terms
 from router_model.types import (
@@ -265,7 +266,8 @@ class Router:
         if exploration.share <= 0.0:
             return exploration
         is_pinned = overrides.models is not None and len(cards) == 1
-        off = LOCKED if lock_of(request) else PINNED if is_pinned else None
+        lock = lock_of(request, NO_SESSION, self.catalog)
+        off = LOCKED if lock is not None and lock.is_tied else PINNED if is_pinned else None
         return structs.replace(exploration, off=off)
 
 

@@ -206,7 +206,7 @@ def test_cost_and_latency_limits_hold_for_the_candidate_and_include_the_limit() 
     )
     fast = PolicyOverrides(max_tool_call_latency_ms=500.0)
     assert reason(overrides=fast, candidate=CANDIDATE) == (
-        "too_slow: expects 900 of 500 ms to the first tool call"
+        "too_slow: expects 900 of 500 ms to the first tool call, 95th percentile"
     )
     assert reason(overrides=cheap) is None
 

@@ -1,0 +1,177 @@
+"""The checks of one model against one request: each gives a reason, "code: detail", or None."""
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from router_model.locks import Lock, locked_out
+from router_model.types import Candidate, ModelCard, PolicyOverrides
+
+
+class Needs(Struct, frozen=True, kw_only=True, gc=False):
+    """What a request demands of any model; computed once per request.
+
+    `input_tokens` include the headroom, `output_reserve` is the room to keep for the answer.
+    """
+
+    input_tokens: int
+    output_reserve: int
+    tools: bool
+    forced_tool_choice: bool
+    vision: bool
+    json_mode: bool
+    strict_schema: bool
+    any_json: bool
+    parallel_tools: bool = False
+
+
+class Case(Struct, frozen=True, gc=False):
+    """One model and one request. `pin` is the model that the session keeps, if it keeps one."""
+
+    card: ModelCard
+    needs: Needs
+    overrides: PolicyOverrides
+    candidate: Candidate | None = None
+    lock: Lock | None = None
+    pin: str | None = None
+
+
+Check = Callable[[Case], str | None]
+
+
+def effective_window(needs: Needs, window: int) -> str | None:
+    """The reason not to send so long a prompt to a model of this effective window, in tokens."""
+    if needs.input_tokens <= window:
+        return None
+    return f"effective_window: quality falls beyond {window} tokens, needs {needs.input_tokens}"
+
+
+def _disabled(case: Case) -> str | None:
+    return None if case.card.enabled else "disabled: by the catalog"
+
+
+def _unknown_price(case: Case) -> str | None:
+    return "unknown_price: the catalog has no price" if case.card.price is None else None
+
+
+def _not_allowed(case: Case) -> str | None:
+    allowed, card = case.overrides.models, case.card
+    if allowed is None or not {card.id, card.snapshot, *card.aliases}.isdisjoint(allowed):
+        return None
+    return "not_allowed: not among policy.models and the tenant's models"
+
+
+def _session_pinned(case: Case) -> str | None:
+    """Kept unless the call itself gives the pin up; never lifted because the model can't answer.
+
+    The pinned model is then excluded with its own reason, so that the error names both.
+    """
+    pin = case.pin
+    if pin is None or case.card.id == pin or case.overrides.pin_session is False:
+        return None
+    return f"session_pinned: to {pin}"
+
+
+def _locked(case: Case) -> str | None:
+    return locked_out(case.card, case.lock)
+
+
+def _not_deterministic(case: Case) -> str | None:
+    if not case.overrides.deterministic:
+        return None
+    lacks = []
+    if not case.card.capabilities.seed:
+        lacks.append("honours no seed")
+    if not case.card.is_snapshot_pinned:
+        lacks.append("its snapshot is not pinned")
+    return f"not_deterministic: {' and '.join(lacks)}" if lacks else None
+
+
+def _tools(case: Case) -> str | None:
+    needs, can = case.needs, case.card.capabilities
+    if needs.tools and not can.tools:
+        return "no_tools: the request offers tools"
+    if needs.forced_tool_choice and not can.forced_tool_choice:
+        return "no_tool_choice_required: the request forces a tool call"
+    if needs.parallel_tools and not can.parallel_tools:
+        return "no_parallel_tools: the request asks for parallel tool calls"
+    return None
+
+
+def _vision(case: Case) -> str | None:
+    if case.needs.vision and not case.card.capabilities.vision:
+        return "no_vision: the request has images"
+    return None
+
+
+def _json(case: Case) -> str | None:
+    needs, can = case.needs, case.card.capabilities
+    if needs.strict_schema and not can.strict_schema:
+        return "no_strict_schema: the request asks for a strict schema"
+    if needs.json_mode and not can.json_mode:
+        return "no_json_mode: the request asks for JSON"
+    if needs.any_json and not (can.json_mode or can.strict_schema):
+        return "no_json_mode: the request asks for JSON of a schema"
+    return None
+
+
+def _context_window(case: Case) -> str | None:
+    card, needs = case.card, case.needs
+    total = needs.input_tokens + min(needs.output_reserve, card.max_output_tokens)
+    if total > card.context_window:
+        return f"context_window: needs {total} of {card.context_window} tokens"
+    if card.max_input_tokens is not None and needs.input_tokens > card.max_input_tokens:
+        return f"context_window: needs {needs.input_tokens} of {card.max_input_tokens} input tokens"
+    return None
+
+
+def _max_output(case: Case) -> str | None:
+    """The expected answer must fit the model's limit and what the prompt leaves of its window."""
+    if case.candidate is None or not math.isfinite(case.candidate.output_tokens):
+        return None
+    expected, limit = math.ceil(case.candidate.output_tokens), case.card.max_output_tokens
+    if expected > limit:
+        return f"max_output: expects {expected} of {limit} tokens"
+    total, window = case.needs.input_tokens + expected, case.card.context_window
+    if total > window:
+        return f"context_window: expects {total} of {window} tokens, the answer included"
+    return None
+
+
+def _limits(case: Case) -> str | None:
+    """Expected cost and latency against the caller's limits.
+
+    A latency that nobody knows is NaN and passes: a limit would otherwise shut out every new
+    model for good, as only calls to it can tell how fast it is.
+    """
+    candidate, limits = case.candidate, case.overrides
+    if candidate is None:
+        return None
+    cost, latency = candidate.expected_cost, candidate.tool_call_latency_ms
+    if limits.max_cost_usd is not None and cost > limits.max_cost_usd:
+        return f"too_expensive: expects ${cost:.6f} of ${limits.max_cost_usd:.6f}"
+    most = limits.max_tool_call_latency_ms
+    if most is not None and latency > most:
+        return (
+            f"too_slow: expects {latency:.0f} of {most:.0f} ms to the first tool call, "
+            "95th percentile"
+        )
+    return None
+
+
+CANDIDATE_CHECKS: Final[tuple[Check, ...]] = (_max_output, _limits)
+CHECKS: Final[tuple[Check, ...]] = (
+    _disabled,
+    _unknown_price,
+    _not_allowed,
+    _session_pinned,
+    _locked,
+    _tools,
+    _vision,
+    _json,
+    _not_deterministic,
+    _context_window,
+    *CANDIDATE_CHECKS,
+)
