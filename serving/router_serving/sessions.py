@@ -1,53 +1,119 @@
-"""Which prefixes of a session a provider probably still has in its cache.
+"""What this process remembers of the sessions it routes: who answered, and what is still warm.
 
-A thin memory: it knows only the decisions of this process, takes each of them as carried out, and
-takes a prefix as warm until the model's cache lifetime has passed and as cold afterwards. A
-gateway that overrode the choice, a provider that evicted early or a second worker are not seen.
+For each session: the model that answered last, the turn, a pinned model, and for each model used
+what its provider saw last, with what the bills taught. A decision is taken as carried out until its
+outcome says which model really served and what was billed.
+
+It is the memory of one process. A restart or an eviction loses a session: it is shown as lost, its
+caches count as cold, its pin is gone, locks are found from the request alone, turns are counted
+anew. Another worker never had it. Outcomes of decisions made before a restart teach nothing here.
+
+Times are seconds of one monotonic clock; only the event loop's thread may call.
 """
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Struct
 
-from router_model.types import Decision, ModelCard, Request
+from router_model.catalog import Catalog
+from router_model.session_view import NO_SESSION, SessionView
+from router_model.types import Decision, ModelCard, Outcome, Request, StepType, Usage
+from router_serving.prefixes import HeldPrefix, has_own_prefix, left_by, left_tokens
 
-_NOTHING: Mapping[str, int] = {}
+SESSION_TTL_S: Final = 24 * 3600.0
+"""A session that nobody used for a day is forgotten, and its pin with it."""
+
+MAX_PREFIXES: Final = 16
+"""Models remembered for one session; the one used longest ago goes first."""
+
+_LOST: Final = SessionView(is_lost=True)
+_NOTHING: Final[Mapping[str, int]] = {}
+_Key = tuple[str, str]
 
 
-class WarmPrefix(Struct, frozen=True, gc=False):
-    """The prefix that one model saw last in a session; `used_s` is on the caller's clock."""
+class _Session(Struct):
+    """One session; `latest` is the decision of its latest turn."""
 
-    tokens: int
     used_s: float
-    ttl_s: int
+    model: str | None = None
+    turn: int = 0
+    pin: str | None = None
+    latest: str = ""
+    prefixes: dict[str, HeldPrefix] = {}
+
+
+class _Open(Struct):
+    """A decision whose bill has not come yet: what it left, and what was there before it.
+
+    `model` is the one that is taken to have served, unless the call failed so far (`is_done`).
+    """
+
+    session: _Key
+    model: str | None
+    tokens: int
+    estimated_tokens: int
+    is_marked: bool
+    asked_ttl_s: int | None
+    used_s: float
+    model_before: str | None
+    left: HeldPrefix | None = None
+    before: HeldPrefix | None = None
+    is_done: bool = False
 
 
 class SessionMemory:
-    """The warm prefixes of the sessions used last, at most `max_entries` of them."""
+    """The sessions used last, at most `max_entries` of them, and as many open decisions."""
 
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
-        self._sessions: OrderedDict[tuple[str, str], dict[str, WarmPrefix]] = OrderedDict()
+        self._sessions: OrderedDict[_Key, _Session] = OrderedDict()
+        self._open: OrderedDict[_Key, _Open] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def view(
+        self,
+        tenant: str,
+        session: str,
+        request: Request,
+        *,
+        now_s: float,
+        step_type: StepType = StepType.MAIN,
+    ) -> SessionView:
+        """The session as a decision for `request` sees it.
+
+        A side call has a prefix of its own, so it finds none of the session's; only a compaction
+        that continues the conversation reads what that left.
+        """
+        found = self._find((tenant, session), now_s)
+        if found is None:
+            return _LOST if has_own_prefix(request) else NO_SESSION
+        is_compaction = step_type is StepType.COMPACTION and has_own_prefix(request)
+        is_shared = is_compaction or not step_type.is_side_call
+        return SessionView(
+            model=found.model,
+            turn=found.turn,
+            prefixes={
+                model: prefix.seen(now_s, is_shared=is_shared)
+                for model, prefix in found.prefixes.items()
+            },
+            pin=found.pin,
+        )
+
     def cached_tokens(
         self, tenant: str, session: str, *, input_tokens: int, now_s: float
     ) -> Mapping[str, int]:
-        """Tokens of the next call that each model probably reads from its cache.
-
-        Never more than `input_tokens`, the size of the call: after a compaction the conversation
-        is shorter than the prefix that is warm.
-        """
-        prefixes = self._sessions.get((tenant, session))
-        if prefixes is None:
+        """Tokens of the next call that each model probably reads, at most `input_tokens`."""
+        found = self._find((tenant, session), now_s)
+        if found is None:
             return _NOTHING
         return {
             model: min(prefix.tokens, input_tokens)
-            for model, prefix in prefixes.items()
-            if now_s - prefix.used_s < prefix.ttl_s
+            for model, prefix in found.prefixes.items()
+            if prefix.is_warm(now_s)
         }
 
     def remember(
@@ -59,25 +125,134 @@ class SessionMemory:
         tenant: str,
         session: str,
         now_s: float,
+        estimated_tokens: int | None = None,
+        pin_session: bool | None = None,
     ) -> None:
-        """Take note that the call went to `card`, where it leaves a prefix worth remembering.
+        """Take note that the call goes to `card`; a side call changes nothing.
 
-        A side call has a prefix of its own, which the next turn does not share. Providers ignore
-        prefixes below their minimum, and some cache only what the client marked.
+        `estimated_tokens` is the size of the call before any correction for the model, by
+        default the decision's. `pin_session` True pins the session to this model unless it is
+        pinned already, False ends that.
         """
-        tokens = decision.expected.input_tokens
-        caching = card.capabilities.caching
-        if (
-            decision.step_type.is_side_call
-            or caching == "none"
-            or (caching == "marked" and request.n_cache_markers == 0)
-            or tokens < card.min_cache_tokens
-            or self._max_entries == 0
-        ):
+        if decision.step_type.is_side_call or self._max_entries == 0:
             return
         key = (tenant, session)
-        prefixes = self._sessions.setdefault(key, {})
-        prefixes[card.id] = WarmPrefix(tokens, now_s, card.cache_ttl_s)
+        found = self._find(key, now_s)
+        if found is None:
+            found = self._sessions[key] = _Session(now_s)
+        if pin_session is not None:
+            found.pin = (found.pin or card.id) if pin_session else None
+        tokens = decision.expected.input_tokens
+        opened = _Open(
+            session=key,
+            model=card.id,
+            tokens=tokens,
+            estimated_tokens=tokens if estimated_tokens is None else estimated_tokens,
+            is_marked=request.n_cache_markers > 0,
+            asked_ttl_s=request.cache_ttl_s,
+            used_s=now_s,
+            model_before=found.model,
+        )
+        found.used_s, found.latest = now_s, decision.decision_id
+        _carry_out(found, opened, card, decision.decision_id)
         self._sessions.move_to_end(key)
-        if len(self._sessions) > self._max_entries:
-            self._sessions.popitem(last=False)
+        self._open[(tenant, decision.decision_id)] = opened
+        self._forget(now_s)
+
+    def observe(self, outcome: Outcome, *, tenant: str, catalog: Catalog) -> None:
+        """Correct what is remembered by what really happened to a call.
+
+        A failed attempt leaves nothing; with a fallback, the model that served leaves its prefix.
+        The first bill that comes for a decision counts, later ones change nothing. A name that the
+        catalog does not know leaves the session without a last model.
+        """
+        key = (tenant, outcome.decision_id)
+        opened = self._open.get(key)
+        found = None if opened is None else self._sessions.get(opened.session)
+        if opened is None or found is None:
+            return
+        card = catalog.resolve(outcome.model)
+        served = None if card is None else card.id
+        has_failed = outcome.error is not None and outcome.usage is None
+        if served != opened.model and not has_failed:
+            _undo(found, opened, outcome.decision_id)
+            _carry_out(found, opened, card, outcome.decision_id)
+        elif has_failed and served == opened.model:
+            _undo(found, opened, outcome.decision_id)
+        elif not has_failed and not opened.is_done:
+            _carry_out(found, opened, card, outcome.decision_id)
+        if outcome.usage is not None and outcome.usage.input_tokens > 0:
+            del self._open[key]
+            _bill(found, opened, card, outcome.usage)
+
+    def _find(self, key: _Key, now_s: float) -> _Session | None:
+        found = self._sessions.get(key)
+        return None if found is None or now_s - found.used_s >= SESSION_TTL_S else found
+
+    def _forget(self, now_s: float) -> None:
+        """Drop what is too old or too much; sessions are in the order of their last use."""
+        while self._sessions:
+            key, oldest = next(iter(self._sessions.items()))
+            is_old = now_s - oldest.used_s >= SESSION_TTL_S
+            if not is_old and len(self._sessions) <= self._max_entries:
+                break
+            del self._sessions[key]
+        while len(self._open) > self._max_entries:
+            self._open.popitem(last=False)
+
+
+def _carry_out(session: _Session, opened: _Open, card: ModelCard | None, decision_id: str) -> None:
+    """The call went to `card`: that is the turn's model, and holds the prefix from now on."""
+    session.turn += 1
+    opened.is_done = True
+    opened.model = None if card is None else card.id
+    if session.latest == decision_id:
+        session.model = opened.model
+    if card is None:
+        return
+    opened.before = session.prefixes.pop(card.id, None)
+    opened.left = left_by(
+        card,
+        opened.before,
+        tokens=opened.tokens,
+        is_marked=opened.is_marked,
+        asked_ttl_s=opened.asked_ttl_s,
+        now_s=opened.used_s,
+    )
+    is_newer = opened.before is not None and opened.before.used_s > opened.used_s
+    held = opened.before if is_newer and opened.before is not None else opened.left
+    session.prefixes[card.id] = held
+    if len(session.prefixes) > MAX_PREFIXES:
+        del session.prefixes[next(iter(session.prefixes))]
+
+
+def _undo(session: _Session, opened: _Open, decision_id: str) -> None:
+    """The call did not go to the model that it was taken to go to."""
+    if not opened.is_done:
+        return
+    session.turn -= 1
+    opened.is_done = False
+    if session.latest == decision_id:
+        session.model = opened.model_before
+    model, left = opened.model, opened.left
+    if model is not None and left is not None and session.prefixes.get(model) is left:
+        del session.prefixes[model]
+        if opened.before is not None:
+            session.prefixes[model] = opened.before
+    opened.left = opened.before = None
+
+
+def _bill(session: _Session, opened: _Open, card: ModelCard | None, usage: Usage) -> None:
+    """Put the billed tokens for the estimated ones, and learn from them.
+
+    A later call may have been decided meanwhile: then its size stays, and it learns the rest.
+    """
+    left = opened.left
+    held = None if card is None else session.prefixes.get(card.id)
+    if left is None or held is None or card is None:
+        return
+    if held is left:
+        held.tokens = left_tokens(card, usage.input_tokens, is_marked=opened.is_marked)
+    held.learn(
+        usage, estimated_tokens=opened.estimated_tokens, expected_tokens=left.expected_tokens
+    )

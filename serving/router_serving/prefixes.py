@@ -1,0 +1,104 @@
+"""What one model's provider saw last of a session, and what its bills said of it."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from router_model.session_view import Prefix
+from router_model.types import ModelCard, Request, Usage
+
+# A usage that says less or more than this of the estimate is a mistake, or of another convention.
+_LEAST_RATIO: Final = 0.2
+_LARGEST_RATIO: Final = 5.0
+
+
+class HeldPrefix(Struct, kw_only=True, gc=False):
+    """`session_view.Prefix` with the time of its use; 0 `tokens` if nothing was left in a cache.
+
+    `expected_tokens` are those that the call should have read, by what was held before it.
+    """
+
+    tokens: int
+    used_s: float
+    ttl_s: int
+    expected_tokens: int = 0
+    read_tokens: int = 0
+    n_hits: int = 0
+    n_misses: int = 0
+    token_ratio: float = 1.0
+
+    def is_warm(self, now_s: float) -> bool:
+        """Whether something was left whose lifetime has not passed."""
+        return self.tokens > 0 and now_s - self.used_s < self.ttl_s
+
+    def seen(self, now_s: float, *, is_shared: bool) -> Prefix:
+        """The prefix as a decision sees it; without tokens where the call does not share it."""
+        return Prefix(
+            tokens=self.tokens if is_shared else 0,
+            age_s=now_s - self.used_s,
+            ttl_s=self.ttl_s,
+            n_hits=self.n_hits,
+            n_misses=self.n_misses,
+            token_ratio=self.token_ratio,
+            read_tokens=self.read_tokens if is_shared else 0,
+        )
+
+    def learn(self, usage: Usage, *, estimated_tokens: int, expected_tokens: int) -> None:
+        """Learn from a bill: what was read, and how many tokens were billed for those estimated.
+
+        A hit is a bill that shows at least half of what should have been read. A gateway that
+        never reports cached tokens so teaches that this session's caches are cold, which is what
+        its costs will look like.
+        """
+        self.read_tokens = usage.cached_tokens
+        if expected_tokens > 0:
+            is_hit = 2 * usage.cached_tokens >= min(expected_tokens, usage.input_tokens)
+            self.n_hits += is_hit
+            self.n_misses += not is_hit
+        ratio = usage.input_tokens / max(1, estimated_tokens)
+        if _LEAST_RATIO <= ratio <= _LARGEST_RATIO:
+            self.token_ratio = ratio
+
+
+def left_by(
+    card: ModelCard,
+    before: HeldPrefix | None,
+    *,
+    tokens: int,
+    is_marked: bool,
+    asked_ttl_s: int | None,
+    now_s: float,
+) -> HeldPrefix:
+    """What a call of `tokens` leaves with a model that held `before`."""
+    left = HeldPrefix(
+        tokens=left_tokens(card, tokens, is_marked=is_marked),
+        used_s=now_s,
+        ttl_s=lifetime_s(card, asked_ttl_s),
+    )
+    if before is not None:
+        is_warm = left.tokens > 0 and before.is_warm(now_s)
+        left.expected_tokens = before.tokens if is_warm else 0
+        left.read_tokens = before.read_tokens if is_warm else 0
+        left.n_hits, left.n_misses = before.n_hits, before.n_misses
+        left.token_ratio = before.token_ratio
+    return left
+
+
+def left_tokens(card: ModelCard, tokens: int, *, is_marked: bool) -> int:
+    """What a call of `tokens` leaves in the model's cache: all of it, or nothing."""
+    caching = card.capabilities.caching
+    is_cached = caching == "automatic" or (caching == "marked" and is_marked)
+    return tokens if is_cached and tokens >= card.min_cache_tokens else 0
+
+
+def lifetime_s(card: ModelCard, asked_ttl_s: int | None) -> int:
+    """Seconds a prefix is kept: the long lifetime where markers ask for it and the model has it."""
+    long_s = card.long_cache_ttl_s
+    if asked_ttl_s is None or long_s is None or asked_ttl_s <= card.cache_ttl_s:
+        return card.cache_ttl_s
+    return min(asked_ttl_s, long_s)
+
+
+def has_own_prefix(request: Request) -> bool:
+    """Whether a compaction continues the conversation rather than quoting it in one message."""
+    return any(message.role == "assistant" for message in request.messages)
