@@ -10,6 +10,7 @@
     tenants.json            how each tenant departs from everybody; absent where none does
     contracts.json          which thresholds are certified for which promise; absent in the starter
     economics.json          how sessions go on and what of them stays cached; absent: `PRIOR`
+    behaviour.json          latencies, windows, valid calls of the models; absent: as cards declare
     golden.json             a few predictions, compared when it is loaded
     MODEL_CARD.md           what it was trained on and how good it is
 

@@ -12,6 +12,7 @@ from router_data.logged import LoggedDecisions
 from router_data.rounds import Rounds
 from router_model import features
 from router_model.artifact import verify, write_manifest
+from router_model.behaviour import NO_BEHAVIOUR, save_behaviour
 from router_model.contract import Certified, write_contracts
 from router_model.encoder import TABLE_FILE, StaticEncoder
 from router_model.errors import ArtifactError, DatasetError
@@ -113,7 +114,8 @@ def write_artifact(
 ) -> None:
     """Fill an empty folder with a complete artifact.
 
-    `about` holds `metrics`, `lineage`, `note`, and `contracts`, what was certified.
+    `about` holds `metrics`, `lineage`, `note`, `contracts`, what was certified, and `behaviour`
+    with `behaviour_note`, what was learned of the models beside adequacy.
     """
     metrics, lineage = about.get("metrics", {}), about.get("lineage", {})
     served = policy or CheapestAdequate()
@@ -125,6 +127,7 @@ def write_artifact(
     )
     write_golden(golden, folder)
     write_contracts(about.get("contracts", ()), folder)
+    save_behaviour(about.get("behaviour", NO_BEHAVIOUR), folder)
     (folder / CATALOG).write_bytes((files("router_data") / CATALOG).read_bytes())
     (folder / MODEL_CARD).write_text(model_card(predictor.models, about), encoding="utf-8")
     write_manifest(
@@ -167,5 +170,7 @@ def model_card(models: tuple[str, ...], about: Mapping[str, Any]) -> str:
         f"{about.get('note', '')}"
         f"## Trained on\n\n{lineage}\n\nModels with outcomes: {', '.join(models)}.\n\n"
         "## Measured on later requests it was not trained on\n\n"
-        f"| metric | value |\n| --- | --- |\n{metrics}\n"
+        f"| metric | value |\n| --- | --- |\n{metrics}\n\n"
+        f"{about.get('behaviour_note', '')}".rstrip()
+        + "\n"
     )

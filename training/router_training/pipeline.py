@@ -19,6 +19,7 @@ from router_training.evaluate import evaluate_rounds
 from router_training.gate import GateReport, gate_metrics, write_gate
 from router_training.held_out import HeldOut, held_out_keys, held_out_of, write_keys
 from router_training.intervals import Resampling
+from router_training.learned import learned_beside
 from router_training.matrix import matrix_of
 from router_training.params import TrainingParams, as_dict
 from router_training.plots import write_plots
@@ -121,6 +122,7 @@ def run(
     artifact = work / "artifact"
     artifact.mkdir()
     about = {"metrics": metrics, "lineage": tags, "contracts": contracts, "note": note}
+    about |= learned_beside(state, params=params, tags=tags)
     tools.write(predictor, artifact, about)
     on_step("gate")
     keys = held_out_keys(rounds, split.test)
