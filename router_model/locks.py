@@ -1,11 +1,12 @@
 """Says which models may answer a call whose prefix holds what one provider keeps or signed.
 
 A provider's kept state is of use with that provider only, and its own model has to take the result
-of the tool call that it made. Signed thinking and encrypted reasoning are verified by who signed
-them. Inside an open tool loop they belong to the answer that is still being made: the same model
-has to go on, or one of its provider that reads them (`shares_thinking`). In earlier, closed turns
-any model of the provider takes them, and any that passes over them (`ignores_foreign_thinking`).
-Ids of tool calls bind only the models that refuse ids of another provider (`own_tool_ids_only`).
+of the tool call that it made; Gemini keeps cached content for one model alone. Signed thinking and
+encrypted reasoning are verified by who signed them. Inside an open tool loop they belong to the
+answer that is still being made: the same model has to go on, or one of its provider that reads
+them (`shares_thinking`). In earlier, closed turns any model of the provider takes them, and any
+that passes over them (`ignores_foreign_thinking`). Ids of tool calls bind only the models that
+refuse ids of another provider (`own_tool_ids_only`).
 
 Whose they are is known from the session's memory; without it the requested model is taken for the
 owner, and the shape of what was signed for its provider. Where these contradict each other, say
@@ -29,6 +30,7 @@ PROVIDER_STATE: Final = "provider_state"
 SIGNED: Final = "signed"
 TOOL_IDS: Final = "tool_ids"
 OWNER_UNKNOWN: Final = "lock_owner_unknown"
+_GOOGLE: Final = "google"
 
 
 class Lock(Struct, frozen=True, kw_only=True, gc=False):
@@ -61,7 +63,8 @@ class _Owner(Struct, frozen=True, gc=False):
     """Who owns what is in the prefix, as far as it is known.
 
     `card` None: the model is not known; `provider` "": nor is the provider, which may be one of
-    `suspects`. `is_mixed`: another provider than the owner's may have signed parts of it too.
+    `suspects`. `is_mixed`: another provider than the owner's may have signed parts of it too; a
+    model that passes over foreign thinking may have answered after it.
     """
 
     card: ModelCard | None
@@ -142,30 +145,39 @@ def _owner(
         known = catalog.get(session.model)
         if known is not None:
             suspects = shown | {known.provider}
-            return _Owner(known, known.provider, suspects, len(suspects) > 1)
+            return _Owner(known, known.provider, suspects, _is_mixed(known, shown))
     # A session's model that left the catalog was not the requested one that is still there.
     asked = catalog.resolve(request.requested_model) if session.model is None else None
     suspects = shown if asked is None else shown | {asked.provider}
     if len(suspects) != 1:
         return _Owner(None, "", suspects, True)
-    return _Owner(asked, next(iter(suspects)), suspects, False)
+    is_mixed = asked is not None and _is_mixed(asked, shown)
+    return _Owner(asked, next(iter(suspects)), suspects, is_mixed)
+
+
+def _is_mixed(card: ModelCard, shown: frozenset[str]) -> bool:
+    """False where all that was signed has the card's own shape, or it could not have answered."""
+    if card.capabilities.ignores_foreign_thinking:
+        return shown != {card.provider}
+    return bool(shown - {card.provider})
 
 
 def _tie(request: Request, owner: _Owner, cards: Sequence[ModelCard]) -> Lock:
     has_state, is_open = request.has_provider_state, in_tool_loop(request.messages)
     is_signed = _has_signed(request.messages)
     goes_on = is_open and (has_state or _has_signed(open_turn(request.messages)))
+    is_of_one = has_state and _GOOGLE in request.tied_to
     safe = frozenset(
         card.id
         for card in cards
-        if (not has_state or _has_state_of(card, owner, goes_on=goes_on))
+        if (not has_state or _has_state_of(card, owner, is_of_one=goes_on or is_of_one))
         and (not is_signed or _takes_signed(card, owner, goes_on=goes_on))
     )
     what = "state that the provider keeps" if has_state else "signed thinking"
     what += " in an open tool loop" if goes_on else ""
     if not safe:
         return _unknown(owner, cards, what)
-    model = owner.card.id if owner.card is not None and goes_on else ""
+    model = owner.card.id if owner.card is not None and (goes_on or is_of_one) else ""
     return Lock(
         kind=PROVIDER_STATE if has_state else SIGNED,
         detail=f"{what}, of {model or owner.provider or 'an unknown provider'}",
@@ -175,8 +187,8 @@ def _tie(request: Request, owner: _Owner, cards: Sequence[ModelCard]) -> Lock:
     )
 
 
-def _has_state_of(card: ModelCard, owner: _Owner, *, goes_on: bool) -> bool:
-    if goes_on:
+def _has_state_of(card: ModelCard, owner: _Owner, *, is_of_one: bool) -> bool:
+    if is_of_one:
         return owner.card is not None and card.id == owner.card.id
     return card.provider == owner.provider
 

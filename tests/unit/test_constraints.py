@@ -1,86 +1,17 @@
 import msgspec
 import pytest
+from constraint_cases import CANDIDATE, CARD, PLAIN, TOOL, asking, reason, user, without
 
-from router_model.constraints import (
-    OUTPUT_RESERVE,
-    admissible,
-    exclusion,
-    needs_of,
-    within_limits,
-)
+from router_model.constraints import OUTPUT_RESERVE, admissible, needs_of, within_limits
 from router_model.types import (
-    Candidate,
-    Capabilities,
     Message,
     ModelCard,
     Part,
     PolicyOverrides,
-    PriceCard,
     Request,
     ToolChoice,
     ToolSpec,
 )
-
-ABLE = Capabilities(
-    tools=True,
-    json_mode=True,
-    strict_schema=True,
-    vision=True,
-    forced_tool_choice=True,
-)
-CARD = ModelCard(
-    id="able",
-    provider="acme",
-    snapshot="able-1",
-    family="able",
-    aliases=("able-latest",),
-    context_window=100_000,
-    max_output_tokens=16_000,
-    capabilities=ABLE,
-    price=PriceCard(input=1.0, output=2.0),
-)
-TOOL = ToolSpec(name="edit")
-CANDIDATE = Candidate(
-    model="able",
-    p_adequate=0.9,
-    expected_cost=0.01,
-    input_tokens=1_000,
-    cached_tokens=0,
-    output_tokens=300.0,
-    tool_call_latency_ms=900.0,
-)
-
-
-def user(*parts: Part) -> Request:
-    return Request(messages=(Message(role="user", parts=parts),))
-
-
-PLAIN = user(Part(kind="text", text="hi"))
-
-
-def without(**flags: object) -> ModelCard:
-    return msgspec.structs.replace(CARD, capabilities=msgspec.structs.replace(ABLE, **flags))
-
-
-def asking(**fields: object) -> Request:
-    return msgspec.structs.replace(PLAIN, **fields)
-
-
-def reason(
-    card: ModelCard = CARD,
-    request: Request = PLAIN,
-    *,
-    input_tokens: int = 1_000,
-    overrides: PolicyOverrides | None = None,
-    candidate: Candidate | None = None,
-) -> str | None:
-    return exclusion(
-        card,
-        request=request,
-        input_tokens=input_tokens,
-        overrides=overrides or PolicyOverrides(),
-        candidate=candidate,
-    )
 
 
 def test_an_able_model_takes_a_plain_request() -> None:
@@ -118,6 +49,21 @@ def test_an_able_model_takes_a_plain_request() -> None:
         (
             without(strict_schema=False),
             asking(tools=(ToolSpec(name="edit", is_strict=True),)),
+            "no_strict_schema: ",
+        ),
+        (
+            without(parallel_tools=False),
+            asking(tools=(TOOL,), parallel_tool_calls=True),
+            "no_parallel_tools: ",
+        ),
+        (
+            without(tools=False),
+            asking(tools=(TOOL,), response_format="json_schema", is_strict_response=True),
+            "no_tools: ",
+        ),
+        (
+            without(strict_schema=False),
+            asking(tools=(TOOL,), response_format="json_schema", is_strict_response=True),
             "no_strict_schema: ",
         ),
     ],

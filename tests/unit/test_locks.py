@@ -79,6 +79,29 @@ def test_kept_state_ties_a_call_to_its_provider_and_in_a_tool_loop_to_its_model(
     )
 
 
+def test_cached_content_of_gemini_is_kept_for_one_model() -> None:
+    cards = [sold("g-large", "google"), sold("g-small", "google", "shares_thinking"), CARDS[0]]
+    catalog = catalog_of(cards, as_of="2026-11-23")
+    call = request(USER, has_provider_state=True, tied_to=("google",))
+    lock = lock_of(call, SessionView(model="g-large"), catalog)
+    assert lock is not None
+    assert (lock.model, able(lock, catalog)) == ("g-large", {"g-large"})
+    asked = msgspec.structs.replace(call, requested_model="g-small")
+    assert able(lock_of(asked, NO_SESSION, catalog), catalog) == {"g-small"}
+    unsaid = lock_of(call, NO_SESSION, catalog)
+    assert unsaid is not None
+    assert (unsaid.kind, able(unsaid, catalog)) == (OWNER_UNKNOWN, {"g-large", "g-small"})
+
+
+def test_a_model_that_passes_over_thinking_may_have_answered_after_another_signer() -> None:
+    by_open = SessionView(model="b-open", turn=2)
+    assert able(lock_of(request(*CLOSED), by_open, CATALOG)) == {"b-open"}
+    own = request(*CLOSED, tied_to=("beta",))
+    assert able(lock_of(own, by_open, CATALOG)) == {"b-large", "b-open"}
+    asked = request(*CLOSED, requested_model="b-open")
+    assert able(lock_of(asked, NO_SESSION, CATALOG)) == {"b-open"}
+
+
 def test_thinking_of_closed_turns_ties_to_the_provider_or_to_who_passes_over_it() -> None:
     lock = lock_of(request(*CLOSED), BY_A_LARGE, CATALOG)
     assert lock is not None
