@@ -19,12 +19,11 @@ nothing of its speed: models differ by far more than requests do.
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
-from msgspec import Struct, structs
+from msgspec import Struct, field, structs
 
 from router_model.cards import ModelCard
 from router_model.errors import ArtifactError
@@ -40,10 +39,6 @@ LOAD_SECONDS: Final = 60
 
 Quantiles = tuple[Floats, Floats]
 Named = TypeVar("Named")
-_NONE: Final[Mapping[str, "ModelLatency"]] = MappingProxyType({})
-_NO_WINDOWS: Final[Mapping[str, "ModelWindow"]] = MappingProxyType({})
-_NO_VALIDITY: Final[Mapping[str, "ModelValidity"]] = MappingProxyType({})
-_NO_FACTS: Final[Mapping[str, "LearnedFacts"]] = MappingProxyType({})
 # exp(25) ms are two years; a coefficient beyond was not written by training.
 _LARGEST: Final = 25.0
 
@@ -63,7 +58,7 @@ class Latency(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     p95: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
     low: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
     high: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
-    models: Mapping[str, ModelLatency] = _NONE
+    models: Mapping[str, ModelLatency] = field(default_factory=dict)
 
 
 class ModelWindow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,7 +86,7 @@ class Validity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Log-odds that one unit of complexity adds, at most 0, and each model's intercept."""
 
     slope: float = 0.0
-    models: Mapping[str, ModelValidity] = _NO_VALIDITY
+    models: Mapping[str, ModelValidity] = field(default_factory=dict)
 
 
 class LearnedFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,9 +105,9 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     version: int = BEHAVIOUR_VERSION
     latency: Latency = Latency()
-    windows: Mapping[str, ModelWindow] = _NO_WINDOWS
+    windows: Mapping[str, ModelWindow] = field(default_factory=dict)
     validity: Validity = Validity()
-    facts: Mapping[str, LearnedFacts] = _NO_FACTS
+    facts: Mapping[str, LearnedFacts] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> "Behaviour":
