@@ -1,6 +1,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router_model.errors import InvalidRequestError
 from router_model.types import Usage
@@ -158,3 +160,33 @@ def test_plain_totals_and_nulls_are_enough() -> None:
 def test_impossible_numbers_are_refused_by_name(said: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidRequestError, match=field):
         usage_of(said)
+
+
+NAMES = (
+    *("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens"),
+    *("cache_read_input_tokens", "cache_creation_input_tokens", "cached_tokens"),
+    *("prompt_cache_hit_tokens", "promptTokenCount", "cachedContentTokenCount"),
+    *("candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount"),
+)
+DETAILS = ("prompt_tokens_details", "completion_tokens_details", "input_tokens_details")
+PARTS = ("cached_tokens", "reasoning_tokens", "cache_write_tokens", "ephemeral_1h_input_tokens")
+COUNTS = st.one_of(st.none(), st.integers(-2, 50), st.floats(), st.booleans(), st.text(max_size=2))
+
+
+@given(
+    flat=st.dictionaries(st.sampled_from(NAMES), COUNTS),
+    nested=st.dictionaries(
+        st.sampled_from((*DETAILS, "cache_creation")),
+        st.one_of(st.dictionaries(st.sampled_from(PARTS), COUNTS), COUNTS),
+    ),
+)
+def test_whatever_is_reported_is_consistent_or_refused(
+    flat: dict[str, Any], nested: dict[str, Any]
+) -> None:
+    try:
+        usage = usage_of({**flat, **nested})
+    except InvalidRequestError:
+        return
+    assert 0 <= usage.cached_tokens + usage.cache_write_tokens <= usage.input_tokens
+    assert 0 <= usage.cache_write_1h_tokens <= usage.cache_write_tokens
+    assert 0 <= usage.reasoning_tokens <= usage.output_tokens
