@@ -62,7 +62,7 @@ class Latency(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ModelWindow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The longest prefix (tokens) at which a model still answers as on short ones.
+    """The longest prefix (tokens, as estimated) at which a model still answers as on short ones.
 
     Beyond it, P(adequate) is lower by `loss`, of which `bound` is the lower confidence bound;
     `n` outcomes lie beyond.
@@ -155,6 +155,8 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         (array([100.,  nan]), array([271.8,   nan]))
         """
         latency = self.latency
+        if not latency.models:
+            return np.full(len(models), np.nan), np.full(len(models), np.nan)
         known = [found_for(latency.models, name) for name in models]
         level = np.array([(m.p50, m.p95) if m else (np.nan, np.nan) for m in known], np.float64)
         terms = latency_terms(
@@ -200,6 +202,8 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return found_for(self.facts, model)
 
     def _valid(self, models: Sequence[str], complexity: float) -> Quantiles:
+        if not self.validity.models:
+            return np.ones(len(models)), np.ones(len(models))
         known = [found_for(self.validity.models, name) for name in models]
         level = np.array([m.intercept if m else np.inf for m in known], np.float64)
         usual = np.array([m.mean_complexity if m else 0.0 for m in known], np.float64)
