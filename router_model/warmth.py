@@ -13,11 +13,12 @@ from router_model.pricing import expected_cost
 from router_model.session_view import Prefix
 from router_model.types import ModelCard, Usage
 
-PRIOR_CALLS = 20.0
-"""As how many calls of the session itself the learned hit rate counts, at most.
+PRIOR_CALLS = 60.0
+"""As how many calls of the session itself the learned hit rate counts.
 
-Of recorded coding sessions, 4% of the calls missed after a hit and 15% after a miss. A Beta prior
-worth 20 calls forecast hits best there; from 10 to 40 the difference is below a percent.
+Of 9,400 recorded calls of a coding agent, 4% missed after a hit and 15% after a miss. The loss of
+the hit probability, -mean(log p), was least there with 30 calls where the endpoint is known (0.1974
+against 0.2005 without the session's own bills) and with 100 where it is not; it is flat between.
 """
 
 HOUR_S = 3600
@@ -65,10 +66,21 @@ def warmth_of(
     is_cached = caching == "automatic" or (caching == "marked" and is_marked)
     if prefix is None or not is_cached or prefix.age_s >= prefix.ttl_s:
         return COLD
-    tokens = min(_whole_blocks(prefix, card.cache_block_tokens), input_tokens)
+    seen = kept_tokens(prefix.tokens, prefix.read_tokens, block=card.cache_block_tokens)
+    tokens = min(seen, input_tokens)
     if tokens <= 0 or tokens < card.min_cache_tokens:
         return COLD
     return Warmth(tokens, hit_probability(prefix, facts))
+
+
+def kept_tokens(tokens: int, read_tokens: int, *, block: int) -> int:
+    """Tokens of a prefix that a cache keeps: what was read of it, and whole blocks beyond.
+
+    >>> kept_tokens(5_000, 0, block=2_048), kept_tokens(5_000, 2_100, block=2_048)
+    (4096, 4148)
+    """
+    start = min(read_tokens, tokens)
+    return start + (tokens - start) // max(1, block) * max(1, block)
 
 
 def hit_probability(prefix: Prefix, facts: CacheFacts) -> float:
@@ -159,11 +171,6 @@ def likely_call_cost(
         ttl_s=ttl_s,
         service_tier=service_tier,
     )
-
-
-def _whole_blocks(prefix: Prefix, block: int) -> int:
-    start = min(prefix.read_tokens, prefix.tokens)
-    return start + (prefix.tokens - start) // max(1, block) * max(1, block)
 
 
 def _written(card: ModelCard, input_tokens: int, cached: int, *, writes: bool) -> int:

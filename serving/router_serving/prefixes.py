@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from router_model.session_view import Prefix
 from router_model.types import ModelCard, Request, Usage
+from router_model.warmth import kept_tokens
 
 # A usage that says less or more than this of the estimate is a mistake, or of another convention.
 _LEAST_RATIO: Final = 0.2
@@ -77,7 +78,9 @@ def left_by(
     )
     if before is not None:
         is_warm = left.tokens > 0 and before.is_warm(now_s)
-        left.expected_tokens = before.tokens if is_warm else 0
+        block = card.cache_block_tokens
+        kept = kept_tokens(before.tokens, before.read_tokens, block=block) if is_warm else 0
+        left.expected_tokens = kept if kept >= card.min_cache_tokens else 0
         left.read_tokens = before.read_tokens if is_warm else 0
         left.n_hits, left.n_misses = before.n_hits, before.n_misses
         left.token_ratio = before.token_ratio

@@ -3,7 +3,28 @@
 Exit codes: 0 ok, 1 a check failed or the data can't be used, 2 wrong usage.
 """
 
-from router_training.commands import drift, evaluate, partial, promote, replay, rollout, run, watch
+from router_training.commands import (
+    drift,
+    evaluate,
+    forecast,
+    partial,
+    promote,
+    replay,
+    rollout,
+    run,
+    watch,
+)
 from router_training.commands.shared import app
 
-__all__ = ["app", "drift", "evaluate", "partial", "promote", "replay", "rollout", "run", "watch"]
+__all__ = [
+    "app",
+    "drift",
+    "evaluate",
+    "forecast",
+    "partial",
+    "promote",
+    "replay",
+    "rollout",
+    "run",
+    "watch",
+]
