@@ -28,6 +28,7 @@ from router_model.types import Capabilities, ModelCard, PriceCard, ServiceTier
 
 CATALOG_FILE = "catalog.toml"
 SELECTION_FILE = "selection.toml"
+CACHE_FACTS = ("min_cache_tokens", "cache_ttl_s", "cache_block_tokens", "long_cache_ttl_s")
 # genai-prices lists resellers too; a reseller's price yields to the maker's own list.
 RESELLERS = frozenset({"openrouter"})
 
@@ -81,21 +82,16 @@ def _card(
     if price is not None:
         price = replace(price, service_tiers=_service_tiers(price, known, kept, provider))
     limits = known.get("limit", {})
-    context = _limit(
-        "context_window",
-        (
-            kept.get("context_window"),
-            limits.get("context"),
-            getattr(listed, "context_window", None),
-        ),
-        model_id=model_id,
+    contexts = (
+        kept.get("context_window"),
+        limits.get("context"),
+        getattr(listed, "context_window", None),
     )
-    output = _limit(
-        "max_output_tokens",
-        (kept.get("max_output_tokens"), limits.get("output")),
-        model_id=model_id,
-    )
+    context = _limit("context_window", contexts, model_id=model_id)
+    outputs = (kept.get("max_output_tokens"), limits.get("output"))
+    output = _limit("max_output_tokens", outputs, model_id=model_id)
     input_limit = kept.get("max_input_tokens", limits.get("input"))
+    stated = {**provider, **kept}
     card = ModelCard(
         id=model_id,
         provider=kept["provider"],
@@ -110,10 +106,7 @@ def _card(
         released=_iso_date(kept.get("released") or known.get("release_date")),
         open_weights=kept.get("open_weights", known.get("open_weights", False)),
         aliases=tuple(kept.get("aliases", ())),
-        min_cache_tokens=kept.get("min_cache_tokens", provider.get("min_cache_tokens", 1024)),
-        cache_ttl_s=kept.get("cache_ttl_s", provider.get("cache_ttl_s", 300)),
-        cache_block_tokens=kept.get("cache_block_tokens", provider.get("cache_block_tokens", 1)),
-        long_cache_ttl_s=kept.get("long_cache_ttl_s", provider.get("long_cache_ttl_s")),
+        **{name: value for name in CACHE_FACTS if (value := stated.get(name)) is not None},
     )
     if getattr(listed, "deprecated", None):
         notes.append("deprecated by its provider, still served")
