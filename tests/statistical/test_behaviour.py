@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from behaviour_samples import joined, probes, table
+from paths import DATA, requires_data
 from scipy.special import expit
 from scipy.stats import norm
 
@@ -12,8 +14,8 @@ from router_training.behaviour import latency_on_later
 from router_training.behaviour_latency import check_latency, compare_with_constants, fit_latency
 from router_training.behaviour_validity import fit_validity
 from router_training.behaviour_window import fit_windows
-from tests.behaviour_samples import joined, probes, table
-from tests.paths import DATA, requires_data
+
+pytestmark = pytest.mark.statistical
 
 MODELS = ("fast", "middling", "slow")
 SIGMA = 0.4

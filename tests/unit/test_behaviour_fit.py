@@ -5,6 +5,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from behaviour_samples import joined, probes, table
+from log_samples import decision, outcome, write_log
 
 from router_model.behaviour import NO_BEHAVIOUR, Behaviour, ModelWindow
 from router_training.behaviour import behaviour_note, behaviour_of, fit_behaviour, latency_on_later
@@ -13,8 +15,6 @@ from router_training.behaviour_validity import fit_facts, fit_validity
 from router_training.behaviour_window import fit_windows
 from router_training.learned import learned_beside
 from router_training.params import TrainingParams
-from tests.behaviour_samples import joined, probes, table
-from tests.log_samples import decision, outcome, write_log
 
 
 def test_an_empty_log_teaches_nothing(tmp_path: Path) -> None:

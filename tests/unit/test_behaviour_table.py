@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from log_samples import decision, outcome, write_log
 
 from router_data.behaviour_table import load_behaviour
 from router_data.rows import encode_features
 from router_model.features import SCHEMA
-from tests.log_samples import decision, outcome, write_log
 
 OPTIONS = [
     {"model": "small", "probability": 0.5, "output_tokens": 30.0, "cached_tokens": 80},
