@@ -8,6 +8,7 @@ from msgspec import Struct
 from router_model.economics import Economics, Horizon
 from router_model.pricing import TOKENS_PER_PRICE, price_at
 from router_model.types import ModelCard, PriceCard
+from router_model.warmth import HOUR_S
 
 # A piece of s(t) = A + B t: the last turn that it holds for, A and B.
 Piece = tuple[float, float, float]
@@ -141,7 +142,7 @@ def _course(
     price = card.price
     assert price is not None
     ttl_s = card.cache_ttl_s if option.ttl_s is None else option.ttl_s
-    is_long = ttl_s > card.cache_ttl_s
+    is_long = ttl_s >= HOUR_S
     is_kept = option.is_kept and card.capabilities.caching != "none"
     warm = min(option.warm_tokens, option.input_tokens) if is_kept else 0
     hit = option.p_warm if warm > 0 else economics.cache_of(card.id).p_hit
@@ -208,7 +209,7 @@ def _starts(
 
 
 def _rates(price: PriceCard, tokens: float, service_tier: str | None, *, is_long: bool) -> _Rates:
-    """What a call of so many input tokens is priced at; `is_long` caches for longer than usual."""
+    """What a call of so many input tokens is priced at; `is_long` caches for an hour."""
     rates = price
     if price.tiers or service_tier:
         rates = price_at(price, ceil(tokens), service_tier=service_tier)  # type: ignore[assignment]

@@ -14,6 +14,7 @@ from router_model import features
 from router_model.artifact import verify, write_manifest
 from router_model.behaviour import NO_BEHAVIOUR, save_behaviour
 from router_model.contract import Certified, write_contracts
+from router_model.economics import PRIOR, save_economics
 from router_model.encoder import TABLE_FILE, StaticEncoder
 from router_model.errors import ArtifactError, DatasetError
 from router_model.golden import golden_of, write_golden
@@ -114,8 +115,9 @@ def write_artifact(
 ) -> None:
     """Fill an empty folder with a complete artifact.
 
-    `about` holds `metrics`, `lineage`, `note`, `contracts`, what was certified, and `behaviour`
-    with `behaviour_note`, what was learned of the models beside adequacy.
+    `about` holds `metrics`, `lineage`, `note`, `contracts`, what was certified, `behaviour` with
+    `behaviour_note`, what was learned of the models beside adequacy, and `economics`, what of
+    sessions.
     """
     metrics, lineage = about.get("metrics", {}), about.get("lineage", {})
     served = policy or CheapestAdequate()
@@ -128,6 +130,7 @@ def write_artifact(
     write_golden(golden, folder)
     write_contracts(about.get("contracts", ()), folder)
     save_behaviour(about.get("behaviour", NO_BEHAVIOUR), folder)
+    save_economics(about.get("economics", PRIOR), folder)
     (folder / CATALOG).write_bytes((files("router_data") / CATALOG).read_bytes())
     (folder / MODEL_CARD).write_text(model_card(predictor.models, about), encoding="utf-8")
     write_manifest(
