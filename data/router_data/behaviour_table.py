@@ -19,19 +19,20 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Texts = NDArray[np.object_]
 
-# The load is what a service counts: decisions for the model, whoever asked, in the minute before.
+# The load is what a service counts: calls sent to the model, whoever asked, in the minute before.
+# Probes are real calls too; imports were made elsewhere, at times that are made up.
 # What the caller expected of the call is preferred to what became of it, for no more is known
 # when a latency has to be predicted; where nothing was expected (imports), the usual output of
 # the model at such steps stands for it.
 _CALLS = """
     with sent as (
-        select tenant, decision_id, candidates, dataset is null as is_live,
+        select tenant, decision_id, candidates, snapshot, model, is_live,
                coalesce(step_type, 'main') as step_type,
-               count(*) filter (dataset is null) over (
+               count(*) filter (is_live) over (
                    partition by model order by ts_ms
                    range between 60000 preceding and 1 preceding
-               ) as load, model, ts_ms, snapshot
-        from decisions_until(?)
+               ) as load
+        from (select *, coalesce(dataset, 'probe') = 'probe' as is_live from decisions_until(?))
     ),
     others as (
         select o.tenant, o.decision_id, coalesce(o.attempt, 0) as attempt, d.is_live, d.step_type,
@@ -39,7 +40,7 @@ _CALLS = """
                case when d.is_live then d.load else 0 end as load, o."usage" as used,
                o.n_tool_calls, o.n_tool_call_chunks,
                case when json_extract_string(o.signals, '$.probe') = 'context'
-                    then signal(o.signals, '$.prefix_tokens') end as probe_tokens,
+                    then nullif(signal(o.signals, '$.prefix_tokens'), 0) end as probe_tokens,
                from_json(d.candidates, '[{"model": "VARCHAR", "output_tokens": "DOUBLE",
                                           "cached_tokens": "DOUBLE", "p_warm": "DOUBLE"}]')
                    as options

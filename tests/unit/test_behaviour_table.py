@@ -86,7 +86,18 @@ def test_probes_are_told_apart_from_traffic(tmp_path: Path) -> None:
     write_log(tmp_path, rows)
     table = load_behaviour(tmp_path)
     np.testing.assert_array_equal(table.probe_tokens, [np.nan, 64_000.0])
-    assert table.load.tolist() == [0.0, 0.0]
+
+
+def test_probes_load_a_model_and_imports_do_not(tmp_path: Path) -> None:
+    rows = [
+        decision("a", ts_ms=1_000, dataset="bench", feedback="full"),
+        decision("b", ts_ms=2_000, dataset="probe", feedback="observational"),
+        decision("c", ts_ms=3_000),
+        decision("d", ts_ms=4_000),
+        outcome("d", ts_ms=5_000),
+    ]
+    write_log(tmp_path, rows)
+    assert load_behaviour(tmp_path).load.tolist() == [2.0]
 
 
 @pytest.mark.parametrize("features", ["AACAPw==", "not base64!", None])

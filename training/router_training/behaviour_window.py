@@ -91,8 +91,10 @@ def fit_windows(
     table: BehaviourTable, *, margin: float = MARGIN, confidence: float = CONFIDENCE
 ) -> dict[str, ModelWindow]:
     """Windows of the models that break down below what they were sent; no entry: none does."""
+    # Other probes than those of the window ask for something else than traffic does.
+    is_traffic = ~table.is_side_call & (table.dataset != "probe")
     is_probe = np.isfinite(table.probe_tokens)
-    judged = table.select(np.isfinite(table.adequate) & (is_probe | ~table.is_side_call))
+    judged = table.select(np.isfinite(table.adequate) & (is_probe | is_traffic))
     found = {}
     for name in sorted(set(judged.model.tolist())):
         residuals = residuals_of(judged, str(name))
