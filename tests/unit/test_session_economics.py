@@ -64,7 +64,7 @@ def test_turns_to_come_by_step_and_turn(tmp_path: Path) -> None:
     assert first.n == 2
     assert (first.low, first.high) == pytest.approx((0.0, 2.0), abs=1e-6)
     assert found.horizon(StepType.TOOL_RESULT, 1).turns == pytest.approx(1.0)
-    assert found.horizon(StepType.TOOL_RESULT, 2).turns == pytest.approx(0.0)
+    assert found.horizon(StepType.TOOL_RESULT, 2).turns == pytest.approx(0.0, abs=1e-6)
     assert found.n_sessions == 2
     found.check()
 
