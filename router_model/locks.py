@@ -86,7 +86,9 @@ def lock_of(request: Request, session: SessionView, catalog: Catalog) -> Lock | 
     cards = [card for card in catalog.models.values() if card.enabled and card.price is not None]
     is_signed = _has_signed(request.messages)
     may_refuse_ids = any(card.capabilities.own_tool_ids_only for card in cards)
-    has_ids = may_refuse_ids and _has_call_ids(request.messages)
+    # What a provider keeps may hold calls that the body doesn't show.
+    may_hold_ids = request.has_provider_state or _has_call_ids(request.messages)
+    has_ids = may_refuse_ids and may_hold_ids
     if not (request.has_provider_state or is_signed or has_ids):
         return None
     owner = _owner(request, session, catalog, cards)
@@ -101,8 +103,7 @@ def locked_out(card: ModelCard, lock: Lock | None) -> str | None:
     if lock.models and card.id not in lock.models:
         return f"locked: {lock.detail}"
     if card.id in lock.foreign_ids:
-        owner = lock.provider or "an unknown provider"
-        return f"locked: refuses the ids of tool calls by {owner}"
+        return "locked: refuses ids of tool calls that another provider may have made"
     return None
 
 
@@ -140,18 +141,19 @@ def _owner(
     request: Request, session: SessionView, catalog: Catalog, cards: Sequence[ModelCard]
 ) -> _Owner:
     """The session's last model; else the requested one and the shapes, where they agree."""
-    shown = frozenset(request.tied_to) & {card.provider for card in cards}
+    sold = {card.provider for card in cards}
+    shown = frozenset(provider if provider in sold else "" for provider in request.tied_to)
     if session.model is not None:
         known = catalog.get(session.model)
         if known is not None:
-            suspects = shown | {known.provider}
+            suspects = (shown | {known.provider}) - {""}
             return _Owner(known, known.provider, suspects, _is_mixed(known, shown))
     # A session's model that left the catalog was not the requested one that is still there.
     asked = catalog.resolve(request.requested_model) if session.model is None else None
-    suspects = shown if asked is None else shown | {asked.provider}
+    suspects = (shown if asked is None else shown | {asked.provider}) - {""}
     if len(suspects) != 1:
         return _Owner(None, "", suspects, True)
-    is_mixed = asked is not None and _is_mixed(asked, shown)
+    is_mixed = "" in shown if asked is None else _is_mixed(asked, shown)
     return _Owner(asked, next(iter(suspects)), suspects, is_mixed)
 
 
@@ -159,7 +161,7 @@ def _is_mixed(card: ModelCard, shown: frozenset[str]) -> bool:
     """False where all that was signed has the card's own shape, or it could not have answered."""
     if card.capabilities.ignores_foreign_thinking:
         return shown != {card.provider}
-    return bool(shown - {card.provider})
+    return bool(shown - {card.provider, ""})
 
 
 def _tie(request: Request, owner: _Owner, cards: Sequence[ModelCard]) -> Lock:
@@ -217,23 +219,27 @@ def _unknown(owner: _Owner, cards: Sequence[ModelCard], what: str) -> Lock:
 def _with_ids(lock: Lock | None, owner: _Owner, cards: Sequence[ModelCard]) -> Lock | None:
     """The lock with the models that refuse the ids in the prefix.
 
-    Where nobody knows whose the ids are, they keep no model out if that would leave none.
+    All ids are surely a provider's own only where who answered last refuses others itself. Where
+    nobody knows who that was, they keep no model out if that would leave none.
     """
+    last = owner.card
+    home = last.provider if last is not None and last.capabilities.own_tool_ids_only else ""
     refusing = frozenset(
-        card.id
-        for card in cards
-        if card.capabilities.own_tool_ids_only and card.provider != owner.provider
+        card.id for card in cards if card.capabilities.own_tool_ids_only and card.provider != home
     )
     left = frozenset(card.id for card in cards)
     if lock is not None and lock.models:
         left = lock.models
-    if not refusing or (not owner.provider and left <= refusing):
+    if not refusing:
         return lock
+    if last is None and left <= refusing:
+        detail = f"ids of tool calls, whose owner is not known{f'; {lock.detail}' if lock else ''}"
+        return Lock(kind=OWNER_UNKNOWN, detail=detail, models=lock.models if lock else frozenset())
     if lock is not None:
         return replace(lock, foreign_ids=refusing)
     return Lock(
         kind=TOOL_IDS,
-        detail=f"ids of tool calls, of {owner.provider or 'an unknown provider'}",
+        detail=f"ids of tool calls, last answered by {owner.provider or 'an unknown provider'}",
         provider=owner.provider,
         foreign_ids=refusing,
     )

@@ -111,7 +111,7 @@ class Request(Struct, frozen=True, kw_only=True):
     `session_hint` is a session id of the body; `has_provider_state`: continues a provider's state.
     `cache_ttl_s` is the longest lifetime that a cache marker asks for, `service_tier` as it was
     asked ("batch", "flex", "priority", ...); both None if unsaid. `tied_to` are the providers to
-    whose wire shape the kept state and the signatures belong, in alphabetical order.
+    whose wire shape the kept state and the signatures belong, sorted, "" if it is no one's own.
     """
 
     messages: tuple[Message, ...]

@@ -67,7 +67,9 @@ class Conversation:
             self._runs.append((role, self._parts))
         self._parts.append(part)
         if part.is_signed:
-            self.ties.add("google" if _SIGNED_ID in part.call_id else self._provider)
+            signer = "google" if _SIGNED_ID in part.call_id else self._provider
+            if signer:
+                self.ties.add(signer)
 
     def add_system(self, parts: Sequence[Part]) -> None:
         """Append one system message: to `system` while no other message came, else in order."""
@@ -130,10 +132,10 @@ class Conversation:
     def tied_to(self, *, has_state: bool = False) -> tuple[str, ...]:
         """The providers to whose shape the signatures belong, and the kept state if there is any.
 
-        In alphabetical order, without what no provider's shape is known for.
+        In alphabetical order, "" for a shape that is no single provider's.
         """
         ties = self.ties | {self._provider} if has_state else self.ties
-        return tuple(sorted(ties - {""}))
+        return tuple(sorted(ties))
 
     def messages(self) -> tuple[Message, ...]:
         """The merged messages."""

@@ -111,7 +111,7 @@ def _add_calls(conversation: Conversation, message: Message) -> None:
 
 
 def _signers(message: Message) -> Iterator[str]:
-    """The providers whose shape the message's signatures or its kept audio have."""
+    """The providers whose shape the message's signatures or its kept audio have, "" if unknown."""
     if message.audio:
         yield "openai"
     if any(block.signature or block.data for block in message.thinking_blocks or ()):
@@ -121,6 +121,8 @@ def _signers(message: Message) -> Iterator[str]:
             yield _SIGNERS.get(block.format or "", "")
     if any(_is_signed(call.extra_content) for call in message.tool_calls or ()):
         yield "google"
+    if message.reasoning_opaque:
+        yield ""
 
 
 def _is_signed(extra: Any) -> bool:

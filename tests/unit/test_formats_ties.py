@@ -58,8 +58,8 @@ def detail(name: str) -> dict[str, Any]:
         ({"reasoning_details": [detail("azure-openai-responses-v1")]}, ("openai",)),
         ({"reasoning_details": [detail("openai-responses-v1")]}, ("openai",)),
         ({"reasoning_details": [detail("xai-responses-v1")]}, ("xai",)),
-        ({"reasoning_details": [detail("unknown")]}, ()),
-        ({"reasoning_opaque": "A"}, ()),
+        ({"reasoning_details": [detail("unknown")]}, ("",)),
+        ({"reasoning_opaque": "A"}, ("",)),
         (
             {"thinking_blocks": [SIGNED], "tool_calls": [{**CALL, **GOOGLE}]},
             ("anthropic", "google"),

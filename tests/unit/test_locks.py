@@ -205,7 +205,7 @@ def test_an_unknown_owner_keeps_what_passes_over_thinking_else_everything() -> N
     )
     state = lock_of(request(USER, has_provider_state=True), NO_SESSION, CATALOG)
     assert state is not None
-    assert (state.kind, able(state)) == (OWNER_UNKNOWN, EVERY)
+    assert (state.kind, able(state)) == (OWNER_UNKNOWN, EVERY - {"c-ids"})
 
 
 def test_a_model_that_left_the_catalog_is_not_replaced_by_the_requested_one() -> None:
@@ -238,11 +238,19 @@ def test_foreign_ids_of_tool_calls_keep_out_only_who_refuses_them() -> None:
     assert lock is not None
     assert (lock.kind, lock.is_tied) == (TOOL_IDS, False)
     assert able(lock) == EVERY - {"c-ids"}
-    assert locked_out(CARDS[4], lock) == "locked: refuses the ids of tool calls by acme"
-    unknown = lock_of(CALLED, NO_SESSION, CATALOG)
-    assert locked_out(CARDS[4], unknown) == (
-        "locked: refuses the ids of tool calls by an unknown provider"
+    assert locked_out(CARDS[4], lock) == (
+        "locked: refuses ids of tool calls that another provider may have made"
     )
+    unknown = lock_of(CALLED, NO_SESSION, CATALOG)
+    assert able(unknown) == EVERY - {"c-ids"}
+
+
+def test_ids_that_a_provider_passed_on_may_be_of_another() -> None:
+    """Its other models, which refuse foreign ids, are not sure to take them."""
+    lenient = sold("c-any", "corp")
+    catalog = catalog_of([*CARDS, lenient], as_of="2026-11-23")
+    lock = lock_of(CALLED, SessionView(model="c-any"), catalog)
+    assert able(lock, catalog) == {*EVERY, "c-any"} - {"c-ids"}
 
 
 def test_who_made_the_ids_takes_them() -> None:
@@ -253,7 +261,10 @@ def test_who_made_the_ids_takes_them() -> None:
 
 def test_ids_of_an_unknown_provider_do_not_shut_out_every_model() -> None:
     only = catalog_of([CARDS[4]], as_of="2026-11-23")
-    assert lock_of(CALLED, NO_SESSION, only) is None
+    lock = lock_of(CALLED, NO_SESSION, only)
+    assert lock is not None
+    assert lock.reason == "lock_owner_unknown: ids of tool calls, whose owner is not known"
+    assert able(lock, only) == {"c-ids"}
     known = catalog_of(
         [CARDS[4], msgspec.structs.replace(CARDS[0], enabled=False)], as_of="2026-11-23"
     )
