@@ -49,6 +49,8 @@ def test_the_caller_comes_before_headers_and_headers_before_the_body() -> None:
         "x-session-id",
         "x-session-affinity",
         "x-litellm-session-id",
+        "x-litellm-trace-id",
+        "conversation_id",
         "X-Acme-Session-Id",
         "x-acme-cloud-session-id",
     ],
@@ -58,8 +60,18 @@ def test_session_headers_are_found_whatever_their_case(header: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["true", "1", "", "has some spaces in it", "x" * 300])
-def test_a_vendor_header_must_hold_something_like_an_id(value: str) -> None:
-    assert name(request(user("Fix it")), x_acme_session_id=value).startswith("fp:")
+@pytest.mark.parametrize("header", ["x_acme_session_id", "x_session_id", "thread_id"])
+def test_a_header_must_hold_something_like_an_id(header: str, value: str) -> None:
+    headers = {header.replace("_", "-"): value}
+    assert session_id(request(user("Fix it")), headers, Caller()).startswith("fp:")
+
+
+def test_a_subagent_is_not_taken_for_the_session_that_started_it() -> None:
+    parsed = request(user("Search the code"))
+    assert name(parsed, x_parent_session_id=UUID).startswith("fp:")
+    assert name(parsed, x_acme_parent_session_id=UUID).startswith("fp:")
+    assert name(parsed, x_parent_session_id=UUID, x_session_id="child-of-it") == "child-of-it"
+    assert name(parsed, session_id=UUID, thread_id="thread-of-its-own") == "thread-of-its-own"
 
 
 @pytest.mark.parametrize("header", ["x-session-id-count", "acme-session-id", "x-request-id"])
@@ -83,6 +95,8 @@ def test_a_known_header_comes_before_a_vendors() -> None:
         user([text("Fix the"), text(" bug", **CACHED)]),
         user([text("<system-reminder>It is Monday</system-reminder>"), text("Fix the bug")]),
         user("<environment_context>\n<cwd>/a</cwd>\n</environment_context>\nFix the bug"),
+        user("Fix the bug<system-reminder>It is Tuesday</system-reminder>"),
+        user([text("<session_context>2026-11-25</session_context>"), text("Fix the bug")]),
     ],
 )
 def test_the_fingerprint_survives_how_the_first_message_is_written(moved: Any) -> None:
@@ -136,6 +150,14 @@ def test_a_request_without_user_text_is_named_by_what_else_it_says() -> None:
 def test_a_message_of_harness_text_alone_still_tells_sessions_apart() -> None:
     one, two = (user(f"<system-reminder>{word}</system-reminder>") for word in ("one", "two"))
     assert name(request(one)) != name(request(two))
+
+
+def test_an_opening_of_the_client_alone_does_not_make_two_conversations_one() -> None:
+    setup = user("This is the Gemini CLI. We are setting up the context for our chat. It is Monday")
+    got_it = {"role": "assistant", "content": "Got it."}
+    one, two = (request(setup, got_it, user(words)) for words in ("Fix the bug", "Add a test"))
+    assert name(one) != name(two)
+    assert name(one) == name(request(setup, got_it, user("Fix the bug"), got_it, user("Thanks")))
 
 
 def test_unclosed_harness_tags_cost_no_more_than_linear_time() -> None:

@@ -38,6 +38,7 @@ LEAST_SESSIONS: Final = 4
 """Groups of fewer sessions are left out: nothing could be learned on one half for the other."""
 
 _BLOCKS: Final = (1, *range(16, 4097, 16))
+_LARGEST_LOSS: Final = 256.0
 
 
 class Learned(Struct, frozen=True, kw_only=True):
@@ -137,11 +138,11 @@ def learn(sessions: Sequence[Sequence[_Walked]]) -> Learned:
         tokens = np.minimum(start + (seen - start) // block * block, size)
         return np.asarray(tokens, dtype=np.float64)
 
-    losses = (
-        [float(np.median(np.abs(read - warm(block))[read > 0])) for block in _BLOCKS]
-        if (read > 0).any()
-        else [0.0]
-    )
+    hits = read > 0
+    # A prefix that was partly lost says nothing of blocks, so no error counts for much.
+    losses = [
+        np.minimum(np.abs(read - warm(block))[hits], _LARGEST_LOSS).sum() for block in _BLOCKS
+    ]
     block = _BLOCKS[int(np.argmin(losses))]
     rate = float(read.sum() / max(1.0, warm(block).sum()))
     facts = CacheFacts(p_hit=min(1.0, rate), n=len(held))
