@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from behaviour_samples import joined, probes, table
+from numpy.typing import NDArray
 from paths import DATA, requires_data
 from scipy.special import expit
 from scipy.stats import norm
@@ -144,6 +145,40 @@ def test_the_fall_of_validity_with_complexity_is_found() -> None:
     for at in (3.0, 6.0, 9.0):
         truth = expit(np.array([6.0, 4.5]) - 0.45 * at)
         np.testing.assert_allclose(behaviour.p_valid(["careful", "sloppy"], at), truth, atol=0.03)
+
+
+@pytest.mark.parametrize("at", [6.0, 8.0, 10.0])
+def test_the_factor_makes_adequacy_that_of_a_complex_request(at: float) -> None:
+    # Adequate is what is good and valid; learned is the share at the complexity of the traffic.
+    rng = np.random.default_rng(6)
+    complexity = rng.uniform(3, 5, 20_000)
+    complexity[:2_000] = rng.uniform(5, 11, 2_000)
+    valid = rng.random(20_000) < expit(5.0 - 0.5 * complexity)
+    learned = float(np.mean(valid & (rng.random(20_000) < 0.8)))
+    calls = table(["m"] * 20_000, complexity=complexity, tool_call_valid=valid.astype(float))
+    behaviour = Behaviour(validity=fit_validity(calls))
+    truth = 0.8 * expit(5.0 - 0.5 * at)
+    assert learned * behaviour.validity_factor(["m"], at)[0] == pytest.approx(truth, abs=0.04)
+
+
+@requires_data
+def test_validity_of_real_models_holds_on_other_tasks() -> None:
+    steps = pd.read_parquet(DATA / "tau2_bench" / "steps.parquet")
+    steps = steps[steps.tool_calls_valid.notna()]
+    valid = steps.tool_calls_valid.astype(float).to_numpy()
+    tasks = np.random.default_rng(0).permutation(steps.request_id.unique())
+    is_later = steps.request_id.isin(tasks[: len(tasks) // 2]).to_numpy()
+    calls = table(steps.model.tolist(), tool_call_valid=valid)
+    behaviour = Behaviour(validity=fit_validity(calls.select(~is_later)))
+    p = behaviour.p_valid(steps.model[is_later].tolist(), 4.0)
+    p = np.where(p == 1.0, valid[~is_later].mean(), p)
+
+    def log_loss(predicted: NDArray[np.float64] | float) -> float:
+        y = valid[is_later]
+        return float(-np.mean(y * np.log(predicted) + (1 - y) * np.log1p(-np.asarray(predicted))))
+
+    assert p.mean() == pytest.approx(valid[is_later].mean(), abs=0.02)
+    assert log_loss(p) < log_loss(float(valid[~is_later].mean()))
 
 
 @requires_data
