@@ -17,9 +17,9 @@ price tier's threshold is passed, and its sum over the turns needs two moments o
 
     Stay(m) = sum_t P(T >= t) s_m(t) = A E[T] + B E[T(T+1)/2]   for s_m(t) = A + B t.
 
-Where a threshold lies within the horizon, s_m is linear in pieces, and T is replaced by the two
-values that have its first two moments given T >= 1 (mean +- standard deviation, or 1 and a larger
-one where that would be below 1); for a fixed T that is exact.
+Where a threshold lies within the horizon, s_m is linear in pieces, and T takes a few values: those
+of Gauss's rule for 1 + a gamma variable with its moments given T >= 1. For a fixed T that is exact,
+else within 3% where it was compared with the sum over all lengths.
 
 Going on with another model b costs the same but for its first call. There b finds what is left of
 its own earlier prefix: W_b tokens of age a, with probability P(hit) P(gap <= ttl - a), so that a
