@@ -219,8 +219,9 @@ def _starts(
     if is_short:  # written as soon as it is long enough, and read one call later
         least = card.min_cache_tokens - 0.5
         limits += [least, least + growth]
-    turns = [floor((limit - now) / growth) for limit in limits]
-    return sorted({turn for turn in turns if 0 < turn < most_turns})
+    reach = now + growth * most_turns
+    turns = {floor((limit - now) / growth) for limit in limits if now < limit < reach}
+    return sorted(turns - {0}) if turns else []
 
 
 def _rates(price: PriceCard, tokens: float, service_tier: str | None, *, is_long: bool) -> _Rates:

@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
-from continued_sessions import CHEAP, DEAR, TIERED, bill, economics, fixed, option
+from continued_sessions import CHEAP, DEAR, TIERED, bill, economics, fixed, horizon_of, option
 from msgspec import structs
 
-from router_model.continuation import Option
+from router_model.continuation import Option, turns_of
 from router_model.economics import NO_HORIZON, PRIOR, CacheFacts, Horizon
 from router_model.pricing import expected_cost
 from router_model.switching import NOTHING_LATER, futures, later_costs
@@ -217,3 +218,28 @@ def test_a_horizon_below_one_turn() -> None:
     a, b = (futures(options, horizon=h, economics=KNOWN) for h in (half, whole))
     for one, other in zip(a, b, strict=True):
         assert one.cost_usd == pytest.approx(0.5 * other.cost_usd)
+
+
+@pytest.mark.parametrize("mean", [1.5, 8.0, 40.0])
+def test_the_values_of_a_horizon_have_its_moments(mean: float) -> None:
+    lengths = np.random.default_rng(0).geometric(1.0 / (mean + 1.0), 5_000) - 1
+    horizon = horizon_of(lengths)
+    turns = turns_of(horizon, horizon.turns)
+    assert (turns.sum, turns.weighted) == pytest.approx((horizon.turns, horizon.second))
+    assert turns.p_any == pytest.approx(horizon.p_any)
+    assert all(n >= 1.0 and weight >= 0.0 for weight, n in turns.points)
+    assert turns.most == max(n for _, n in turns.points)
+
+
+@pytest.mark.parametrize("tokens", [12_000, 16_000, 20_000, 24_000, 27_000, 29_400])
+@pytest.mark.parametrize("mean", [8.0, 24.0])
+def test_a_surcharge_that_some_lengths_reach(tokens: int, mean: float) -> None:
+    lengths = np.random.default_rng(0).geometric(1.0 / (mean + 1.0), 5_000) - 1
+    one = [option("m", price=TIERED, input_tokens=tokens)]
+    found = futures(one, horizon=horizon_of(lengths), economics=KNOWN)[0].cost_usd
+    by_length = [
+        futures(one, horizon=fixed(n), economics=KNOWN)[0].cost_usd
+        for n in range(int(lengths.max()) + 1)
+    ]
+    exact = float(np.array(by_length)[lengths].mean())
+    assert found == pytest.approx(exact, rel=0.03)
