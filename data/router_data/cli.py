@@ -15,6 +15,7 @@ from router_data.compact import compact as compact_log
 from router_data.gateway_import import DEFAULT_TENANT, import_gateway_log
 from router_data.importer import import_tables
 from router_data.logging_policy import LoggingPolicy, PolicyName
+from router_data.probe_cli import probe_command
 from router_data.replay_cli import replay_command
 from router_data.simulate_cli import simulate_command
 from router_data.store import Store
@@ -29,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(catalog_app, name="catalog")
+app.command("probe")(probe_command)
 app.command("replay")(replay_command)
 app.command("simulate")(simulate_command)
 
