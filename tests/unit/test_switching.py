@@ -243,3 +243,21 @@ def test_a_surcharge_that_some_lengths_reach(tokens: int, mean: float) -> None:
     ]
     exact = float(np.array(by_length)[lengths].mean())
     assert found == pytest.approx(exact, rel=0.03)
+
+
+def test_a_model_that_answered_can_not_be_come_to_from_elsewhere() -> None:
+    """Where reading a cache is dearer than not to have one, staying costs what it costs."""
+    odd = [option("odd", price=PriceCard(input=1.0, output=5.0, cache_read=2.0))]
+    found = futures(odd, horizon=fixed(4), economics=KNOWN)[0].cost_usd
+    assert found == pytest.approx(bill(odd, [0] * 5, KNOWN))
+
+
+def test_failures_do_not_count_under_a_threshold() -> None:
+    options = [option("a", price=CHEAP, p_adequate=0.7), option("b", price=DEAR, p_adequate=0.9)]
+    with_and_without = [
+        futures(
+            options, horizon=fixed(9), economics=KNOWN, min_adequacy=0.5, failure_cost_usd=failure
+        )
+        for failure in (0.0, 1.0)
+    ]
+    assert with_and_without[0] == with_and_without[1]
