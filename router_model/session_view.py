@@ -11,8 +11,9 @@ class Prefix(Struct, frozen=True, kw_only=True, gc=False):
 
     `tokens` are those of the whole call, `age_s` the seconds since, `ttl_s` the lifetime that was
     asked for. `n_hits` and `n_misses` count the calls whose bill showed, or did not show, the
-    cache read that was expected. `token_ratio` is billed over estimated input tokens, `read_tokens`
-    what the last bill showed as read from the cache (0 if nothing, or not known).
+    cache read that was expected. The last bill showed `read_tokens` as read from the cache and
+    `billed_tokens` of input where `estimated_tokens` had been estimated, all 0 before any bill;
+    `token_ratio` is billed over estimated ones.
     """
 
     tokens: int
@@ -22,6 +23,8 @@ class Prefix(Struct, frozen=True, kw_only=True, gc=False):
     n_misses: int = 0
     token_ratio: float = 1.0
     read_tokens: int = 0
+    billed_tokens: int = 0
+    estimated_tokens: int = 0
 
 
 class SessionView(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from router_model.session_view import Prefix
 from router_model.types import ModelCard, Request, Usage
-from router_model.warmth import kept_tokens
+from router_model.warmth import kept_tokens, lifetime_s
 
 # A usage that says less or more than this of the estimate is a mistake, or of another convention.
 _LEAST_RATIO: Final = 0.2
@@ -17,6 +17,8 @@ class HeldPrefix(Struct, kw_only=True, gc=False):
     """`session_view.Prefix` with the time of its use; 0 `tokens` if nothing was left in a cache.
 
     `expected_tokens` are those that the call should have read, by what was held before it.
+    `is_billed`: the tokens are those of a bill, not estimated. `keeps_answers`: a bill showed more
+    read than was sent before, so the model's own answer is in its cache too, until one shows less.
     """
 
     tokens: int
@@ -27,6 +29,10 @@ class HeldPrefix(Struct, kw_only=True, gc=False):
     n_hits: int = 0
     n_misses: int = 0
     token_ratio: float = 1.0
+    billed_tokens: int = 0
+    estimated_tokens: int = 0
+    is_billed: bool = False
+    keeps_answers: bool = False
 
     def is_warm(self, now_s: float) -> bool:
         """Whether something was left whose lifetime has not passed."""
@@ -42,6 +48,8 @@ class HeldPrefix(Struct, kw_only=True, gc=False):
             n_misses=self.n_misses,
             token_ratio=self.token_ratio,
             read_tokens=self.read_tokens if is_shared else 0,
+            billed_tokens=self.billed_tokens if is_shared else 0,
+            estimated_tokens=self.estimated_tokens if is_shared else 0,
         )
 
     def learn(self, usage: Usage, *, estimated_tokens: int, expected_tokens: int) -> None:
@@ -56,9 +64,12 @@ class HeldPrefix(Struct, kw_only=True, gc=False):
             is_hit = 2 * usage.cached_tokens >= min(expected_tokens, usage.input_tokens)
             self.n_hits += is_hit
             self.n_misses += not is_hit
+            if is_hit and usage.cached_tokens < expected_tokens:
+                self.keeps_answers = False
         ratio = usage.input_tokens / max(1, estimated_tokens)
         if _LEAST_RATIO <= ratio <= _LARGEST_RATIO:
             self.token_ratio = ratio
+            self.billed_tokens, self.estimated_tokens = usage.input_tokens, estimated_tokens
 
 
 def left_by(
@@ -83,6 +94,9 @@ def left_by(
         left.expected_tokens = kept if kept >= card.min_cache_tokens else 0
         left.read_tokens = before.read_tokens if is_warm else 0
         left.n_hits, left.n_misses = before.n_hits, before.n_misses
+        left.keeps_answers = before.keeps_answers
+        left.billed_tokens = before.billed_tokens
+        left.estimated_tokens = before.estimated_tokens
         left.token_ratio = before.token_ratio
     return left
 
@@ -92,14 +106,6 @@ def left_tokens(card: ModelCard, tokens: int, *, is_marked: bool) -> int:
     caching = card.capabilities.caching
     is_cached = caching == "automatic" or (caching == "marked" and is_marked)
     return tokens if is_cached and tokens >= card.min_cache_tokens else 0
-
-
-def lifetime_s(card: ModelCard, asked_ttl_s: int | None) -> int:
-    """Seconds a prefix is kept: the long lifetime where markers ask for it and the model has it."""
-    long_s = card.long_cache_ttl_s
-    if asked_ttl_s is None or long_s is None or asked_ttl_s <= card.cache_ttl_s:
-        return card.cache_ttl_s
-    return min(asked_ttl_s, long_s)
 
 
 def has_own_prefix(request: Request) -> bool:

@@ -20,6 +20,7 @@ from msgspec import Struct
 from router_model.catalog import Catalog
 from router_model.session_view import NO_SESSION, SessionView
 from router_model.types import Decision, ModelCard, Outcome, Request, StepType, Usage
+from router_serving.frames import FrameKey, FrameMemory, frame_of
 from router_serving.prefixes import HeldPrefix, has_own_prefix, left_by, left_tokens
 
 SESSION_TTL_S: Final = 24 * 3600.0
@@ -28,7 +29,6 @@ SESSION_TTL_S: Final = 24 * 3600.0
 MAX_PREFIXES: Final = 16
 """Models remembered for one session; the one used longest ago goes first."""
 
-_LOST: Final = SessionView(is_lost=True)
 _NOTHING: Final[Mapping[str, int]] = {}
 _Key = tuple[str, str]
 
@@ -57,6 +57,7 @@ class _Open(Struct):
     is_marked: bool
     asked_ttl_s: int | None
     used_s: float
+    frame: FrameKey | None
     model_before: str | None
     left: HeldPrefix | None = None
     before: HeldPrefix | None = None
@@ -70,6 +71,7 @@ class SessionMemory:
         self._max_entries = max_entries
         self._sessions: OrderedDict[_Key, _Session] = OrderedDict()
         self._open: OrderedDict[_Key, _Open] = OrderedDict()
+        self._frames = FrameMemory()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -86,21 +88,22 @@ class SessionMemory:
         """The session as a decision for `request` sees it.
 
         A side call has a prefix of its own, so it finds none of the session's; only a compaction
-        that continues the conversation reads what that left.
+        that continues the conversation reads what that left. A model which the session has not used
+        may hold what other sessions of the tenant with the same tools left there.
         """
         found = self._find((tenant, session), now_s)
-        if found is None:
-            return _LOST if has_own_prefix(request) else NO_SESSION
         is_compaction = step_type is StepType.COMPACTION and has_own_prefix(request)
         is_shared = is_compaction or not step_type.is_side_call
+        frames = self._frames.seen(frame_of(tenant, request) if is_shared else None, now_s)
+        if found is None:
+            lost = has_own_prefix(request)
+            return SessionView(prefixes=frames, is_lost=lost) if lost or frames else NO_SESSION
+        held = {
+            model: prefix.seen(now_s, is_shared=is_shared)
+            for model, prefix in found.prefixes.items()
+        }
         return SessionView(
-            model=found.model,
-            turn=found.turn,
-            prefixes={
-                model: prefix.seen(now_s, is_shared=is_shared)
-                for model, prefix in found.prefixes.items()
-            },
-            pin=found.pin,
+            model=found.model, turn=found.turn, prefixes=frames | held, pin=found.pin
         )
 
     def cached_tokens(
@@ -151,10 +154,12 @@ class SessionMemory:
             is_marked=request.n_cache_markers > 0,
             asked_ttl_s=request.cache_ttl_s,
             used_s=now_s,
+            frame=frame_of(tenant, request),
             model_before=found.model,
         )
         found.used_s, found.latest = now_s, decision.decision_id
         _carry_out(found, opened, card, decision.decision_id)
+        self._frames.touch(opened.frame, card.id, now_s)
         self._sessions.move_to_end(key)
         self._open[(tenant, decision.decision_id)] = opened
         self._forget(now_s)
@@ -184,6 +189,8 @@ class SessionMemory:
         if outcome.usage is not None and outcome.usage.input_tokens > 0:
             del self._open[key]
             _bill(found, opened, card, outcome.usage)
+            if card is not None and opened.before is None and opened.left is not None:
+                self._frames.learn(opened.frame, card.id, outcome.usage, opened.left)
 
     def _find(self, key: _Key, now_s: float) -> _Session | None:
         found = self._sessions.get(key)
@@ -251,8 +258,13 @@ def _bill(session: _Session, opened: _Open, card: ModelCard | None, usage: Usage
     held = None if card is None else session.prefixes.get(card.id)
     if left is None or held is None or card is None:
         return
-    if held is left:
-        held.tokens = left_tokens(card, usage.input_tokens, is_marked=opened.is_marked)
     held.learn(
         usage, estimated_tokens=opened.estimated_tokens, expected_tokens=left.expected_tokens
     )
+    before = opened.before
+    if before is not None and before.is_billed and usage.cached_tokens > before.tokens > 0:
+        held.keeps_answers = True
+    if held is left:
+        sent = left_tokens(card, usage.input_tokens, is_marked=opened.is_marked)
+        held.tokens = sent + (usage.output_tokens if sent and held.keeps_answers else 0)
+        held.is_billed = True

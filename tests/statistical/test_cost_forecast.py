@@ -42,6 +42,14 @@ def test_where_no_cache_is_reported_the_tokens_alone_give_the_cost() -> None:
     assert len(plain) >= 10
     for row in plain:
         assert row.likely_error.high <= 0.05, row.model
-        assert abs(row.expected_bias.estimate) <= 0.015, row.model
-    n_within = sum(abs(row.expected_bias.estimate) <= 0.01 for row in plain)
-    assert n_within >= 0.8 * len(plain)
+        assert abs(row.expected_bias.estimate) <= 0.01, row.model
+
+
+def test_where_the_cache_is_reported_the_sum_of_costs_is_forecast_too() -> None:
+    """Not to 1%: some hundred calls, whose client moves its markers, leave a wide interval."""
+    cached = [row for row in rows(TOOLS) if row.reports_cache]
+    assert cached
+    for row in cached:
+        assert row.expected_bias.low <= 0.0 <= row.expected_bias.high, row.model
+        assert abs(row.expected_bias.estimate) <= 0.05, row.model
+        assert row.likely_error.estimate <= 0.1, row.model

@@ -8,8 +8,9 @@ from typer.testing import CliRunner
 
 from router_data.store import write_parquet
 from router_model.errors import DatasetError
+from router_training.cache_walk import walk
 from router_training.cli import app
-from router_training.cost_forecast import forecast_folder, walk
+from router_training.cost_forecast import forecast_folder
 from router_training.intervals import Resampling
 from router_training.recorded_bills import read_bills
 
@@ -44,7 +45,7 @@ def test_what_a_session_knew_before_a_call_has_nothing_of_the_call(folder: Path)
         before = walk(calls[:number], knows_endpoint=True, block=BLOCK)
         assert before == whole[:number]
     assert whole[0].prefix is None
-    assert whole[0].token_ratio is None
+    assert whole[0].before is None
 
 
 def test_the_known_cache_is_learned_and_its_costs_are_forecast(folder: Path) -> None:

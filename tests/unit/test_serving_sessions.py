@@ -15,9 +15,12 @@ from router_model.types import (
     Part,
     Request,
     StepType,
+    ToolSpec,
     Usage,
 )
+from router_serving.frames import MAX_FRAMES, FrameMemory, frame_of
 from router_serving.load import LoadGauge
+from router_serving.prefixes import HeldPrefix
 from router_serving.sessions import MAX_PREFIXES, SESSION_TTL_S, SessionMemory
 
 CARD = ModelCard(
@@ -398,6 +401,77 @@ def test_the_bill_of_an_evicted_session_teaches_nothing() -> None:
     remembered(memory, session="other", decision_id="d2")
     billed(memory, 9000)
     assert seen(memory).is_lost
+
+
+def test_the_view_holds_the_last_bill_beside_its_estimate() -> None:
+    memory = SessionMemory(10)
+    remembered(memory, tokens=5000, estimated_tokens=4000)
+    billed(memory, 5600)
+    remembered(memory, tokens=6000, estimated_tokens=4400, decision_id="d2")
+    prefix = seen(memory).prefixes["m"]
+    assert (prefix.billed_tokens, prefix.estimated_tokens, prefix.tokens) == (5600, 4000, 6000)
+
+
+def test_a_model_that_read_more_than_was_sent_keeps_its_answers_until_it_reads_less() -> None:
+    memory = SessionMemory(10)
+    # (billed, read, what the next call may read): each answer has 300 tokens
+    turns = ((5000, 0, 5000), (5600, 5250, 5900), (6500, 5900, 6800), (7000, 6500, 7000))
+    for turn, (tokens, read, kept) in enumerate(turns):
+        remembered(memory, tokens=tokens, decision_id=f"d{turn}", now_s=turn)
+        usage = Usage(input_tokens=tokens, cached_tokens=read, output_tokens=300)
+        served(memory, decision_id=f"d{turn}", usage=usage)
+        assert seen(memory).prefixes["m"].tokens == kept, turn
+
+
+def with_tools(request: Request, *names: str) -> Request:
+    return Request(messages=request.messages, tools=tuple(ToolSpec(name=name) for name in names))
+
+
+def test_a_new_session_finds_what_others_with_its_tools_left() -> None:
+    memory = SessionMemory(10)
+    request = with_tools(REQUEST, "read", "run")
+    assert seen(memory, request) == NO_SESSION
+    remembered(memory, request=request, session="first")
+    billed(memory, 5000, 0)
+    assert seen(memory, request) == NO_SESSION
+    remembered(memory, request=request, session="second", decision_id="d2", now_s=5.0)
+    billed(memory, 5000, 4200, decision_id="d2")
+    view = seen(memory, with_tools(REQUEST, "run", "read"))
+    assert (view.model, view.turn, view.is_lost) == (None, 0, False)
+    prefix = view.prefixes["m"]
+    assert (prefix.tokens, prefix.read_tokens, prefix.age_s) == (4200, 4200, 5.0)
+    assert seen(memory, with_tools(LATER, "run", "read")).is_lost
+    assert seen(memory, with_tools(REQUEST, "run")) == NO_SESSION
+    assert seen(memory, request, step_type=StepType.TITLE) == NO_SESSION
+    assert memory.view("other", "s", request, now_s=10.0) == NO_SESSION
+
+
+def test_a_sessions_own_prefix_comes_before_what_others_left() -> None:
+    memory = SessionMemory(10)
+    request = with_tools(REQUEST, "read")
+    remembered(memory, request=request, session="first", decision_id="d0")
+    billed(memory, 5000, 4200, decision_id="d0")
+    remembered(memory, request=request, card=CATALOG.models["n"], tokens=9000)
+    tokens = {m: p.tokens for m, p in seen(memory, request).prefixes.items()}
+    assert tokens == {"m": 4200, "n": 9000}
+
+
+def test_every_call_keeps_the_shared_frame_warm() -> None:
+    memory = SessionMemory(10)
+    request = with_tools(REQUEST, "read")
+    remembered(memory, request=request, session="first", decision_id="d0")
+    billed(memory, 5000, 4200, decision_id="d0")
+    remembered(memory, request=request, session="first", decision_id="d1", now_s=250.0)
+    assert seen(memory, request, now_s=260.0).prefixes["m"].age_s == 10.0
+
+
+def test_sets_of_tools_are_bounded() -> None:
+    frames = FrameMemory()
+    for number in range(MAX_FRAMES + 5):
+        key = frame_of("t", with_tools(REQUEST, f"tool{number}"))
+        left = HeldPrefix(tokens=5000, used_s=0.0, ttl_s=300)
+        frames.learn(key, "m", Usage(input_tokens=5000, cached_tokens=4000), left)
+    assert len(frames) == MAX_FRAMES
 
 
 class Clock:

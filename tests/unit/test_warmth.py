@@ -14,6 +14,7 @@ from router_model.warmth import (
     Warmth,
     expected_call_cost,
     hit_probability,
+    input_tokens_of,
     input_usages,
     likely_call_cost,
     warmth_of,
@@ -160,3 +161,22 @@ def test_the_lifetime_and_the_service_tier_change_the_price() -> None:
 def test_a_cost_without_a_price_is_not_known() -> None:
     cost = expected_call_cost(card(price=None), 10_000, COLD, output_tokens=1, writes=False)
     assert cost != cost
+
+
+def billed(tokens: int, estimated: int) -> Prefix:
+    return prefix(billed_tokens=tokens, estimated_tokens=estimated)
+
+
+def test_the_next_bill_is_the_last_one_and_what_was_added() -> None:
+    # 3,000 tokens of framing that no estimate saw stay 3,000, whatever is said afterwards.
+    assert input_tokens_of(billed(8_000, 5_000), 6_000, token_ratio=1.1) == 9_100
+
+
+def test_a_shorter_call_is_billed_in_the_proportion_of_the_last() -> None:
+    assert input_tokens_of(billed(8_000, 5_000), 2_500, token_ratio=1.1) == 4_000
+
+
+@pytest.mark.parametrize("held", [None, prefix(), billed(0, 500), billed(500, 0)])
+def test_without_a_bill_the_learned_ratio_is_all_there_is(held: Prefix | None) -> None:
+    assert input_tokens_of(held, 1_000, token_ratio=1.2) == 1_200
+    assert input_tokens_of(held, 0) == 1

@@ -8,7 +8,7 @@ by its median relative error, and the expected cost, judged by its bias, sum(for
 half of the sessions. Intervals are over sessions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +16,18 @@ import numpy as np
 from msgspec import Struct, structs
 from numpy.typing import NDArray
 
-from router_model.economics import PRIOR, CacheFacts
 from router_model.pricing import call_cost
-from router_model.session_view import Prefix
 from router_model.types import Capabilities, ModelCard
-from router_model.warmth import expected_call_cost, kept_tokens, likely_call_cost, warmth_of
+from router_model.warmth import expected_call_cost, likely_call_cost, warmth_of
+from router_training.cache_walk import (
+    TTL_S,
+    Learned,
+    Walked,
+    forecast_tokens,
+    learn,
+    prefix_of,
+    walk,
+)
 from router_training.intervals import (
     Floats,
     Interval,
@@ -28,25 +35,13 @@ from router_training.intervals import (
     grouped_interval,
     weighted_interval,
 )
-from router_training.recorded_bills import BilledCall, BilledGroup, read_bills
+from router_training.recorded_bills import BilledGroup, read_bills
 
 Ints = NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 
-TTL_S: Final = 300
 LEAST_SESSIONS: Final = 4
 """Groups of fewer sessions are left out: nothing could be learned on one half for the other."""
-
-_BLOCKS: Final = (1, *range(16, 4097, 16))
-_LARGEST_LOSS: Final = 256.0
-
-
-class Learned(Struct, frozen=True, kw_only=True):
-    """What one half of the sessions says of a model."""
-
-    facts: CacheFacts
-    block_tokens: int
-    token_ratio: float
 
 
 class ForecastRow(Struct, frozen=True, kw_only=True):
@@ -74,24 +69,6 @@ class ForecastRow(Struct, frozen=True, kw_only=True):
     learned: tuple[Learned, Learned]
 
 
-class _Held(Struct):
-    """What an endpoint saw last; the memory of one session keeps the same."""
-
-    tokens: int
-    time_s: float
-    read_tokens: int
-    n_hits: int = 0
-    n_misses: int = 0
-
-
-class _Walked(Struct, frozen=True):
-    """A call with what its session knew before it; `prefix` None: nothing of this endpoint."""
-
-    call: BilledCall
-    prefix: Prefix | None
-    token_ratio: float | None
-
-
 def forecast_folder(
     folder: Path,
     *,
@@ -117,88 +94,11 @@ def forecast_group(
     return [_row(group, mode, data=data, resampling=resampling or Resampling()) for mode in modes]
 
 
-def learn(sessions: Sequence[Sequence[_Walked]]) -> Learned:
-    """Hit rate, blocks and token ratio of these sessions.
-
-    The hit rate is the share of the tokens that should have been read and were, so that the
-    expected cost is unbiased although large prefixes miss more, or less, often than small ones.
-    """
-    first = [walked[0].call for walked in sessions]
-    ratio = float(np.median([call.usage.input_tokens / call.estimated_tokens for call in first]))
-    held = [(w, w.prefix) for walked in sessions for w in walked if w.prefix is not None]
-    if not held:
-        return Learned(facts=PRIOR.any_cache, block_tokens=1, token_ratio=ratio)
-    read = np.array([w.call.usage.cached_tokens for w, _ in held])
-    size = np.array([w.call.usage.input_tokens for w, _ in held])
-    start = np.array([prefix.read_tokens for _, prefix in held])
-    seen = np.array([prefix.tokens for _, prefix in held])
-    start = np.minimum(start, seen)
-
-    def warm(block: int) -> Floats:
-        tokens = np.minimum(start + (seen - start) // block * block, size)
-        return np.asarray(tokens, dtype=np.float64)
-
-    hits = read > 0
-    # A prefix that was partly lost says nothing of blocks, so no error counts for much.
-    losses = [
-        np.minimum(np.abs(read - warm(block))[hits], _LARGEST_LOSS).sum() for block in _BLOCKS
-    ]
-    block = _BLOCKS[int(np.argmin(losses))]
-    rate = float(read.sum() / max(1.0, warm(block).sum()))
-    facts = CacheFacts(p_hit=min(1.0, rate), n=len(held))
-    return Learned(facts=facts, block_tokens=block, token_ratio=ratio)
-
-
-def walk(calls: Sequence[BilledCall], *, knows_endpoint: bool, block: int = 1) -> list[_Walked]:
-    """What a session knew before each of its calls; nothing of a call is seen before it is made.
-
-    `block` decides which reads were to be expected, and so what counts as a hit or a miss.
-    """
-    held: dict[str, _Held] = {}
-    ratio: float | None = None
-    walked = []
-    for call in calls:
-        endpoint = call.endpoint if knows_endpoint else ""
-        before = held.get(endpoint)
-        walked.append(_Walked(call, _prefix(before, call, ratio), ratio))
-        held[endpoint] = _observed(before, call, block)
-        ratio = call.usage.input_tokens / max(1.0, call.estimated_tokens)
-    return walked
-
-
-def _prefix(held: _Held | None, call: BilledCall, ratio: float | None) -> Prefix | None:
-    if held is None:
-        return None
-    return Prefix(
-        tokens=held.tokens,
-        age_s=call.time_s - held.time_s,
-        ttl_s=TTL_S,
-        n_hits=held.n_hits,
-        n_misses=held.n_misses,
-        token_ratio=ratio or 1.0,
-        read_tokens=held.read_tokens,
-    )
-
-
-def _observed(before: _Held | None, call: BilledCall, block: int) -> _Held:
-    usage = call.usage
-    after = _Held(usage.input_tokens, call.time_s, usage.cached_tokens)
-    if before is not None:
-        kept = kept_tokens(before.tokens, before.read_tokens, block=block)
-        is_warm = kept > 0 and call.time_s - before.time_s < TTL_S
-        is_hit = 2 * usage.cached_tokens >= min(kept, usage.input_tokens)
-        after.n_hits = before.n_hits + (is_warm and is_hit)
-        after.n_misses = before.n_misses + (is_warm and not is_hit)
-    return after
-
-
-def _forecast(walked: _Walked, card: ModelCard, learned: Learned) -> tuple[float, float, float]:
+def _forecast(walked: Walked, card: ModelCard, learned: Learned) -> tuple[float, float, float]:
     """(likely cost, expected cost, input tokens) of a call, its bill unseen."""
-    ratio = walked.token_ratio or learned.token_ratio
-    tokens = max(1, round(walked.call.estimated_tokens * ratio))
-    warmth = warmth_of(
-        card, walked.prefix, input_tokens=tokens, facts=learned.facts, is_marked=True
-    )
+    tokens = forecast_tokens(walked, learned)
+    prefix = prefix_of(walked, learned)
+    warmth = warmth_of(card, prefix, input_tokens=tokens, facts=learned.facts, is_marked=True)
     likely, expected = (
         cost(card, tokens, warmth, output_tokens=0, writes=False)
         for cost in (likely_call_cost, expected_call_cost)

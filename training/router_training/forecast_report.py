@@ -40,7 +40,8 @@ def render(rows: Sequence[ForecastRow]) -> str:
         f"{row.model}, endpoint {row.endpoints}: "
         + "; ".join(
             f"hit rate {number(one.facts.p_hit)} of {one.facts.n} calls, blocks of "
-            f"{one.block_tokens}, {number(one.token_ratio)} tokens billed per estimated one"
+            f"{one.block_tokens}, {one.frame_tokens} tokens of the first call, "
+            f"{number(one.token_ratio)} tokens billed per estimated one"
             for one in row.learned
         )
         for row in rows
