@@ -9,6 +9,9 @@ from msgspec import Struct
 from router_model.locks import Lock, locked_out
 from router_model.types import Candidate, ModelCard, PolicyOverrides
 
+# Token estimates are 4-6% off (tokens.py); too long a prompt fails the call, so leave room.
+INPUT_HEADROOM: Final = 1.05
+
 
 class Needs(Struct, frozen=True, kw_only=True, gc=False):
     """What a request demands of any model; computed once per request.
@@ -24,7 +27,6 @@ class Needs(Struct, frozen=True, kw_only=True, gc=False):
     json_mode: bool
     strict_schema: bool
     any_json: bool
-    parallel_tools: bool = False
 
 
 class Case(Struct, frozen=True, gc=False):
@@ -95,8 +97,6 @@ def _tools(case: Case) -> str | None:
         return "no_tools: the request offers tools"
     if needs.forced_tool_choice and not can.forced_tool_choice:
         return "no_tool_choice_required: the request forces a tool call"
-    if needs.parallel_tools and not can.parallel_tools:
-        return "no_parallel_tools: the request asks for parallel tool calls"
     return None
 
 
@@ -118,13 +118,20 @@ def _json(case: Case) -> str | None:
 
 
 def _context_window(case: Case) -> str | None:
-    card, needs = case.card, case.needs
-    total = needs.input_tokens + min(needs.output_reserve, card.max_output_tokens)
+    card, tokens = case.card, _input_tokens(case)
+    total = tokens + min(case.needs.output_reserve, card.max_output_tokens)
     if total > card.context_window:
         return f"context_window: needs {total} of {card.context_window} tokens"
-    if card.max_input_tokens is not None and needs.input_tokens > card.max_input_tokens:
-        return f"context_window: needs {needs.input_tokens} of {card.max_input_tokens} input tokens"
+    if card.max_input_tokens is not None and tokens > card.max_input_tokens:
+        return f"context_window: needs {tokens} of {card.max_input_tokens} input tokens"
     return None
+
+
+def _input_tokens(case: Case) -> int:
+    """Those of the request, and of this model's own count where that is known and more."""
+    if case.candidate is None:
+        return case.needs.input_tokens
+    return max(case.needs.input_tokens, math.ceil(case.candidate.input_tokens * INPUT_HEADROOM))
 
 
 def _max_output(case: Case) -> str | None:
@@ -134,7 +141,7 @@ def _max_output(case: Case) -> str | None:
     expected, limit = math.ceil(case.candidate.output_tokens), case.card.max_output_tokens
     if expected > limit:
         return f"max_output: expects {expected} of {limit} tokens"
-    total, window = case.needs.input_tokens + expected, case.card.context_window
+    total, window = _input_tokens(case) + expected, case.card.context_window
     if total > window:
         return f"context_window: expects {total} of {window} tokens, the answer included"
     return None
@@ -161,7 +168,7 @@ def _limits(case: Case) -> str | None:
     return None
 
 
-CANDIDATE_CHECKS: Final[tuple[Check, ...]] = (_max_output, _limits)
+CANDIDATE_CHECKS: Final[tuple[Check, ...]] = (_context_window, _max_output, _limits)
 CHECKS: Final[tuple[Check, ...]] = (
     _disabled,
     _unknown_price,

@@ -19,6 +19,7 @@ from typing import Final
 from router_model.constraint_checks import (
     CANDIDATE_CHECKS,
     CHECKS,
+    INPUT_HEADROOM,
     Case,
     Check,
     Needs,
@@ -27,8 +28,6 @@ from router_model.constraint_checks import (
 from router_model.locks import Lock
 from router_model.types import Candidate, ModelCard, PolicyOverrides, Request
 
-# Token estimates are 4-6% off (tokens.py); too long a prompt fails the call, so leave room.
-INPUT_HEADROOM: Final = 1.05
 # Room kept for the answer, thinking budget apart: agents write 200-2,000 tokens a call.
 OUTPUT_RESERVE: Final = 8_192
 NO_OVERRIDES: Final = PolicyOverrides()
@@ -40,7 +39,8 @@ def needs_of(request: Request, *, input_tokens: int) -> Needs:
     """The demands of a request of about `input_tokens` tokens.
 
     Tools that may not be called are no demand, but calls that were made are: a model without
-    tools refuses them in the prefix.
+    tools refuses them in the prefix. `parallel_tool_calls` is a permission, which some clients
+    send with every call, and no demand.
     """
     may_call = bool(request.tools) and request.tool_choice.mode != "none"
     has_called = any(part.kind == "tool_call" for m in request.messages for part in m.parts)
@@ -55,7 +55,6 @@ def needs_of(request: Request, *, input_tokens: int) -> Needs:
         json_mode=request.response_format == "json_object",
         strict_schema=is_strict,
         any_json=request.response_format == "json_schema",
-        parallel_tools=may_call and request.parallel_tool_calls is True,
     )
 
 

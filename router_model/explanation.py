@@ -12,9 +12,12 @@ from router_model import fallback, features
 from router_model.catalog import Catalog
 from router_model.embedding import MATCH_NAMES, MATCH_UNIT, N_MATCH
 from router_model.logged_candidates import candidate_of
+from router_model.logged_decision import FIRST_SCHEMA, read
 from router_model.policy import ABSTAINED, CHEAPEST_ADEQUATE, HIGHEST_P, CheapestAdequate
 from router_model.predictor import BoundPredictor
+from router_model.rules import rules_of
 from router_model.types import Candidate, Versions
+from router_model.weighing import Chooser
 
 N_SHOWN = 6
 TEXT_GROUP = "text_meaning"
@@ -27,13 +30,14 @@ Floats = NDArray[np.float64]
 def explain(
     record: Mapping[str, Any],
     *,
-    bound: BoundPredictor,
-    policy: CheapestAdequate,
+    chooser: Chooser,
     versions: Versions,
     catalog: Catalog,
+    dimension: int,
 ) -> dict[str, Any]:
     """The record's own fields, contributions per candidate, and what would have changed it.
 
+    `rules` says in dollars what each rule meant (`router_model.rules`).
     Contributions are log-odds of being adequate before calibration: the linear score's terms
     plus the trees' SHAP values, text dimensions summed under "text_meaning" and everything
     that belongs to the model alone under "model_itself".
@@ -44,8 +48,9 @@ def explain(
     current: dict[str, Any] = msgspec.to_builtins(versions)
     return {
         **kept,
-        "contributions": _contributions(record, bound, candidates),
-        "would_change": _alternatives(record, candidates, policy),
+        "rules": _rules(record, candidates, catalog, chooser, dimension),
+        "contributions": _contributions(record, chooser.scorer.bound, candidates),
+        "would_change": _alternatives(record, candidates, chooser.policy),
         "prices": {
             c.model: msgspec.to_builtins(catalog.models[c.model].price)
             for c in candidates
@@ -54,6 +59,28 @@ def explain(
         "explained_with": current,
         "is_same_version": logged == current,
     }
+
+
+def _rules(
+    record: Mapping[str, Any],
+    candidates: Sequence[Candidate],
+    catalog: Catalog,
+    chooser: Chooser,
+    dimension: int,
+) -> list[dict[str, Any]]:
+    """Every rule with its dollars; empty where the row does not hold what they read."""
+    if record.get("feature_schema") != features.SCHEMA.hash or _is_fallback(record):
+        return []
+    if (record.get("schema") or 0) < FIRST_SCHEMA or record.get("situation") is None:
+        return []
+    return rules_of(
+        read(record),
+        candidates,
+        record.get("excluded") or {},
+        catalog=catalog,
+        chooser=chooser,
+        dimension=dimension,
+    )
 
 
 def _contributions(
@@ -141,7 +168,7 @@ def _condition(
     if _is_fallback(record):
         return "a prediction had been possible, or every stronger model were not admissible"
     gain = other.p_adequate - chosen.p_adequate
-    extra = other.expected_cost - chosen.expected_cost
+    extra = _spent(other) - _spent(chosen)
     if record.get("reason") == HIGHEST_P:
         return f"min_adequacy were at most {other.p_adequate:.3f}, its p, and no cheaper one met it"
     if record.get("reason") == ABSTAINED:
@@ -162,12 +189,16 @@ def _condition(
 
 def _threshold_condition(other: Candidate, chosen: Candidate) -> str:
     """The same where a threshold decided, and so the failure cost had no part in it."""
-    extra = other.expected_cost - chosen.expected_cost
+    extra = _spent(other) - _spent(chosen)
     if other.p_adequate > chosen.p_adequate:
         return f"min_adequacy were above {chosen.p_adequate:.3f}, or it cost ${extra:.6f} less"
     if extra < 0:
         return f"min_adequacy were at most {other.p_adequate:.3f}, its p"
     return f"it cost ${extra:.6f} less"
+
+
+def _spent(candidate: Candidate) -> float:
+    return candidate.expected_cost + candidate.later_cost
 
 
 def _is_fallback(record: Mapping[str, Any]) -> bool:

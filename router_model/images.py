@@ -20,6 +20,7 @@ counts of ten sizes published in the Hugging Face data set JOHNISKING/image-toke
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -28,6 +29,7 @@ from router_model.tokens import IMAGE_TOKENS
 from router_model.types import ModelCard, Request
 
 _MAX_SIDE: Final = 100_000
+Size = tuple[int, int]
 
 
 class _Patches(Struct, frozen=True):
@@ -96,18 +98,23 @@ def image_tokens(provider: str, width: int, height: int, *, model: str = "") -> 
     return IMAGE_TOKENS
 
 
-def image_tokens_of(request: Request, card: ModelCard) -> int:
-    """Input tokens of all images of a request for one model; 0 without images.
-
-    The estimate of a request's tokens counts `IMAGE_TOKENS` for each, whatever the model:
-    the difference corrects it for this one.
-    """
-    return sum(
-        image_tokens(card.provider, part.width, part.height, model=card.id)
+def image_sizes(request: Request) -> tuple[Size, ...]:
+    """Width and height in pixels of every image of a request; 0 where the body shows none."""
+    return tuple(
+        (part.width, part.height)
         for message in request.messages
         for part in message.parts
         if part.kind == "image"
     )
+
+
+def image_correction(sizes: Sequence[Size], card: ModelCard) -> int:
+    """Tokens to add to a request's estimate for how this model counts images.
+
+    The estimate counts `IMAGE_TOKENS` for each, whatever the model.
+    """
+    counted = (image_tokens(card.provider, *size, model=card.id) for size in sizes)
+    return sum(counted) - IMAGE_TOKENS * len(sizes)
 
 
 def _anthropic(width: int, height: int, model: str) -> int:

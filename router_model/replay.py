@@ -1,60 +1,28 @@
 """Decides a logged request again, from what the log kept of it."""
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 from msgspec import Struct
 
 from router_model import features
-from router_model.embedding import N_MATCH
 from router_model.errors import LogError
 from router_model.exploration import BEFOREHAND
-from router_model.policy import draw
+from router_model.logged_decision import FIRST_SCHEMA as FIRST_SCHEMA
+from router_model.logged_decision import LoggedDecision, read, situation_of
+from router_model.policy import Choice, draw
 from router_model.router import Router
-from router_model.scoring import Situation, Vector
 from router_model.terms import Exploration
-from router_model.types import Candidate, ModelCard, StepType, Versions
+from router_model.types import ModelCard, PolicyOverrides
 
 TOLERANCE: Final = 1e-9
-# Rows before it lack limits, threshold and exploration.
-FIRST_SCHEMA: Final = 2
-
-
-class LoggedCandidate(Struct, frozen=True, kw_only=True):
-    """A candidate as the log has it: what is not a number there is null."""
-
-    model: str
-    p_adequate: float | None
-    expected_cost: float
-    cached_tokens: int
-    output_tokens: float
-    tool_call_latency_ms: float | None
-    probability: float
-
-
-class LoggedDecision(Struct, frozen=True, kw_only=True):
-    """What is read of a decision's row; candidates from first to last choice."""
-
-    schema: int
-    decision_id: str
-    tenant: str
-    model: str
-    propensity: float
-    reason: str
-    step_type: StepType
-    input_tokens: int
-    features: str
-    feature_schema: str
-    embedding: str
-    versions: Versions
-    candidates: tuple[LoggedCandidate, ...]
-    exploration: Exploration
-    max_output_tokens: int | None = None
-    min_adequacy: float | None = None
+_NO_OVERRIDES: Final = PolicyOverrides()
+_COMPARED: Final = (
+    *("p_adequate", "expected_cost", "cached_tokens", "output_tokens", "p_warm", "p_valid"),
+    *("tool_call_latency_ms", "tool_call_latency_p50_ms", "later_cost"),
+)
 
 
 class Replayed(Struct, frozen=True, kw_only=True):
@@ -75,8 +43,8 @@ class Replayed(Struct, frozen=True, kw_only=True):
 def replay(record: Mapping[str, Any], router: Router) -> Replayed:
     """The decision of a row of the log, made again by the router of the same versions.
 
-    Predicted from the logged features, priced with the logged cached tokens, chosen among the
-    models that were admissible then, under the logged threshold and exploration, drawn by the
+    Predicted from the logged features, priced with what was known of the session, chosen among
+    the models that were admissible then, under the logged threshold and exploration, drawn by the
     decision_id. Probabilities, costs and p are compared with a relative tolerance of 1e-9.
     Raises LogError for a row that does not hold all of that, or was made with other versions.
     """
@@ -89,13 +57,16 @@ def replay(record: Mapping[str, Any], router: Router) -> Replayed:
     if logged.feature_schema != features.SCHEMA.hash:
         raise LogError(f"feature_schema: got {logged.feature_schema[:12]}, expected this version's")
     cards = _cards(logged, router)
-    scored = router.scorer.score(cards, _situation(logged, router))
-    choice = router.choose(
+    situation = situation_of(logged, dimension=router.encoder.dimension)
+    scored = router.scorer.score(cards, situation)
+    choice = router.chooser.choose(
         cards,
         scored,
+        situation,
         min_adequacy=logged.min_adequacy,
-        is_side_call=logged.step_type.is_side_call,
+        set_by=logged.contract,
         exploration=_beforehand(logged.exploration),
+        objective=(logged.overrides or _NO_OVERRIDES).objective or "cost",
     )
     model = draw(choice.distribution, decision_id=logged.decision_id)
     pairs: list[tuple[str, object, object]] = [
@@ -104,7 +75,7 @@ def replay(record: Mapping[str, Any], router: Router) -> Replayed:
         ("reason", logged.reason, choice.reason),
         ("exploration.off", logged.exploration.off, choice.exploration.off),
         ("order", [c.model for c in logged.candidates], [c.model for c in choice.ranked]),
-        *_candidate_pairs(logged, scored.candidates, choice.distribution),
+        *_candidate_pairs(logged, choice),
     ]
     return Replayed(
         decision_id=logged.decision_id,
@@ -115,16 +86,6 @@ def replay(record: Mapping[str, Any], router: Router) -> Replayed:
             f"{name}: logged {was}, replayed {now}" for name, was, now in pairs if differs(was, now)
         ),
     )
-
-
-def read(record: Mapping[str, Any]) -> LoggedDecision:
-    """What a replay needs of a row; LogError names what is missing or not readable."""
-    if (record.get("schema") or 0) < FIRST_SCHEMA:
-        raise LogError(f"schema: got {record.get('schema')}, expected at least {FIRST_SCHEMA}")
-    try:
-        return msgspec.convert(record, LoggedDecision)
-    except msgspec.ValidationError as error:
-        raise LogError(f"decision {record.get('decision_id')!r}: {error}") from error
 
 
 def differs(logged: object, replayed: object) -> bool:
@@ -153,48 +114,19 @@ def _cards(logged: LoggedDecision, router: Router) -> Sequence[ModelCard]:
     return [card for card in router.catalog.models.values() if card.id in names]
 
 
-def _situation(logged: LoggedDecision, router: Router) -> Situation:
-    values = _vector(logged, "features", "<f4", length=features.SCHEMA.n)
-    n_dimensions = router.encoder.dimension + N_MATCH
-    vector = _vector(logged, "embedding", "<f2", length=n_dimensions)
-    return Situation(
-        tenant=logged.tenant,
-        values=values,
-        embedding=vector,
-        input_tokens=logged.input_tokens,
-        max_output_tokens=logged.max_output_tokens,
-        cached_tokens={c.model: c.cached_tokens for c in logged.candidates},
-        is_side_call=logged.step_type.is_side_call,
-    )
-
-
-def _vector(logged: LoggedDecision, name: str, kind: str, *, length: int) -> Vector:
-    try:
-        found = np.frombuffer(base64.b64decode(getattr(logged, name)), kind)
-    except ValueError as error:
-        raise LogError(f"decision {logged.decision_id!r}: {name}: {error}") from error
-    if len(found) != length:
-        raise LogError(
-            f"decision {logged.decision_id!r}: {name}: got {len(found)} numbers, expected {length}"
-        )
-    return found.astype(np.float32)
-
-
 def _beforehand(logged: Exploration) -> Exploration:
     """What was set before candidates were compared; the rest comes out again."""
     off = logged.off if logged.off in BEFOREHAND else None
     return msgspec.structs.replace(logged, off=off)
 
 
-def _candidate_pairs(
-    logged: LoggedDecision,
-    candidates: Mapping[str, Candidate],
-    distribution: Mapping[str, float],
-) -> list[tuple[str, object, object]]:
+def _candidate_pairs(logged: LoggedDecision, choice: Choice) -> list[tuple[str, object, object]]:
     pairs: list[tuple[str, object, object]] = []
+    found = {candidate.model: candidate for candidate in choice.ranked}
     for was in logged.candidates:
-        now = candidates[was.model]
-        for name in ("p_adequate", "expected_cost", "output_tokens", "tool_call_latency_ms"):
+        now = found[was.model]
+        for name in _COMPARED:
             pairs.append((f"{was.model}.{name}", getattr(was, name), getattr(now, name)))
-        pairs.append((f"{was.model}.probability", was.probability, distribution[was.model]))
+        probability = choice.distribution[was.model]
+        pairs.append((f"{was.model}.probability", was.probability, probability))
     return pairs

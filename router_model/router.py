@@ -8,28 +8,29 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
-from msgspec import structs
 
 from router_model import artifact, explanation, fallback, features
 from router_model.artifact import Manifest
+from router_model.behaviour import NO_BEHAVIOUR, Behaviour
 from router_model.catalog import Catalog, load_catalog
 from router_model.constraints import admissible, needs_of, within_limits
 from router_model.contract import Contracts
 from router_model.descriptors import DESCRIPTOR_NAMES
+from router_model.economics import PRIOR, Economics
 from router_model.embedding import embed
 from router_model.encoder import StaticEncoder
 from router_model.errors import ArtifactError, NoAdmissibleModelError
-from router_model.exploration import LOCKED, PINNED
 from router_model.features import Context
 from router_model.golden import check_golden
-from router_model.locks import lock_of
+from router_model.in_effect import exploration_of, threshold_of, within_pin
+from router_model.locks import Lock, lock_of
 from router_model.persistence import load_predictor
-from router_model.policy import CheapestAdequate, Choice, draw
+from router_model.policy import CheapestAdequate, draw
 from router_model.predictor import JointPredictor
-from router_model.scoring import Scored, Scorer, Situation, Vector
-from router_model.session_view import NO_SESSION
+from router_model.scoring import Scored, Scorer, Situation, Vector, asking_of
+from router_model.session_view import NO_SESSION, SessionView
 from router_model.tenants import TenantOffsets, load_tenants
-from router_model.terms import ARTIFACT, NO_TERMS, REQUEST, SETTING, Exploration, Terms
+from router_model.terms import NO_TERMS, Terms
 from router_model.types import (
     Caller,
     Candidate,
@@ -40,9 +41,10 @@ from router_model.types import (
     Request,
     Versions,
 )
+from router_model.weighing import Chooser
 
 CATALOG_FILE = "catalog.toml"
-_NO_TOKENS: Mapping[str, int] = {}
+_NO_LOAD: Mapping[str, int] = {}
 _NO_CONTRACTS = Contracts({})
 _NO_OFFSETS = TenantOffsets()
 
@@ -60,6 +62,8 @@ class Router:
         manifest: Manifest,
         contracts: Contracts = _NO_CONTRACTS,
         offsets: TenantOffsets = _NO_OFFSETS,
+        economics: Economics = PRIOR,
+        behaviour: Behaviour = NO_BEHAVIOUR,
     ) -> None:
         self.predictor = predictor
         self.encoder = encoder
@@ -67,11 +71,15 @@ class Router:
         self.policy = policy
         self.manifest = manifest
         self.contracts = contracts
-        self.scorer = Scorer(predictor, catalog, offsets=offsets)
+        self.scorer = Scorer(
+            predictor, catalog, offsets=offsets, economics=economics, behaviour=behaviour
+        )
+        self.chooser = Chooser(policy, self.scorer)
         self.versions = Versions(
             artifact=manifest.version, catalog=catalog.version, policy=policy.version
         )
         self._cards: tuple[ModelCard, ...] = tuple(catalog.models.values())
+        self._windows = {card.id: behaviour.effective_window(card) for card in self._cards}
 
     @classmethod
     def load(cls, path: Path, *, catalog: Catalog | None = None) -> Self:
@@ -109,6 +117,8 @@ class Router:
             manifest=manifest,
             contracts=Contracts.load(path),
             offsets=load_tenants(path),
+            economics=Economics.load(path),
+            behaviour=Behaviour.load(path),
         )
 
     def context(self, request: Request) -> Context:
@@ -126,15 +136,16 @@ class Router:
         caller: Caller,
         overrides: PolicyOverrides,
         decision_id: str,
-        cached_tokens: Mapping[str, int] = _NO_TOKENS,
+        session: SessionView = NO_SESSION,
+        load: Mapping[str, int] = _NO_LOAD,
         context: Context | None = None,
         embedding: Vector | None = None,
         terms: Terms = NO_TERMS,
     ) -> Decision:
         """The decision for a request; the same decision_id gives the same one.
 
-        `cached_tokens` says how much of the prefix each model is expected to have warm, `terms`
-        what the settings of the service and the tenant ask.
+        `session` says what is known of the session, `load` how many calls each model got in the
+        last minute, `terms` what the settings of the service and the tenant ask.
         Raises NoAdmissibleModelError with the reason for every model. Where no prediction is
         possible, `fallback` chooses, and `policy` and `reason` say so.
         """
@@ -145,28 +156,35 @@ class Router:
             embedding=self.embed(context) if embedding is None else embedding,
             input_tokens=context.input_tokens,
             max_output_tokens=request.max_output_tokens,
-            cached_tokens=cached_tokens,
-            is_side_call=context.step_type.is_side_call,
+            step_type=context.step_type,
+            session=session,
+            asking=asking_of(request),
+            load=load,
         )
-        overrides = _within_pin(overrides, terms)
-        cards, scored, excluded = self._score(request, situation, overrides)
-        min_adequacy, contract = self._threshold(caller.tenant, overrides, terms)
-        choice = self.choose(
+        overrides = within_pin(overrides, terms)
+        lock = lock_of(request, session, self.catalog)
+        cards, scored, excluded = self._score(request, situation, overrides, lock)
+        min_adequacy, contract = threshold_of(
+            self.policy, self.contracts, tenant=caller.tenant, overrides=overrides, terms=terms
+        )
+        choice = self.chooser.choose(
             cards,
             scored,
+            situation,
             min_adequacy=min_adequacy,
-            is_side_call=situation.is_side_call,
-            exploration=self._exploration(request, cards, overrides, terms),
+            set_by=contract,
+            exploration=exploration_of(self.policy, cards, overrides, terms, lock),
+            objective=overrides.objective or "cost",
         )
         model = draw(choice.distribution, decision_id=decision_id)
-        card, chosen = self.catalog.models[model], scored.candidates[model]
+        card = self.catalog.models[model]
         return Decision(
             decision_id=decision_id,
             model=model,
             snapshot=card.snapshot,
             provider=card.provider,
             fallbacks=tuple(c.model for c in choice.ranked if c.model != model),
-            expected=expected_of(chosen),
+            expected=expected_of(next(c for c in choice.ranked if c.model == model)),
             propensity=choice.distribution[model],
             policy=fallback.NAME if scored.problem else self.policy.name,
             reason=choice.reason,
@@ -174,36 +192,12 @@ class Router:
             versions=self.versions,
             distribution=choice.distribution,
             candidates=choice.ranked,
-            step_type=context.step_type,
+            step_type=situation.step_type,
             min_adequacy=min_adequacy,
             contract=contract,
             exploration=choice.exploration,
             expected_regret_usd=choice.expected_regret_usd,
-        )
-
-    def choose(
-        self,
-        cards: Sequence[ModelCard],
-        scored: Scored,
-        *,
-        min_adequacy: float | None,
-        is_side_call: bool,
-        exploration: Exploration,
-    ) -> Choice:
-        """The choice among scored models; that of the fallback where p is not known."""
-        if scored.problem:
-            return fallback.choose_strongest(
-                cards,
-                scored.candidates,
-                abilities=self.scorer.abilities,
-                problem=scored.problem,
-                exploration=exploration,
-            )
-        return self.policy.choose(
-            [scored.candidates[card.id] for card in cards],
-            min_adequacy=min_adequacy,
-            is_side_call=is_side_call,
-            exploration=exploration,
+            lock=None if lock is None else lock.reason,
         )
 
     def explain(self, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,71 +208,41 @@ class Router:
         """
         return explanation.explain(
             record,
-            bound=self.scorer.bound,
-            policy=self.policy,
+            chooser=self.chooser,
             versions=self.versions,
             catalog=self.catalog,
+            dimension=self.encoder.dimension,
         )
 
     def _score(
-        self, request: Request, situation: Situation, overrides: PolicyOverrides
+        self,
+        request: Request,
+        situation: Situation,
+        overrides: PolicyOverrides,
+        lock: Lock | None,
     ) -> tuple[Sequence[ModelCard], Scored, Mapping[str, str]]:
         """Predict, price, constrain; only models that the request allows at all are scored."""
         needs = needs_of(request, input_tokens=situation.input_tokens)
-        able, unable = admissible(self._cards, needs=needs, overrides=overrides)
+        able, unable = admissible(
+            self._cards,
+            needs=needs,
+            overrides=overrides,
+            lock=lock,
+            pin=None if situation.is_side_call else situation.session.pin,
+        )
         scored = self.scorer.score(able, situation)
         cards, beyond = within_limits(
-            able, needs=needs, overrides=overrides, candidates=scored.candidates
+            able,
+            needs=needs,
+            overrides=overrides,
+            candidates=scored.candidates,
+            windows=self._windows,
         )
         excluded = unable | beyond
         ordered = {card.id: excluded[card.id] for card in self._cards if card.id in excluded}
         if not cards:
             raise NoAdmissibleModelError(ordered)
         return cards, scored, ordered
-
-    def _threshold(
-        self, tenant: str, overrides: PolicyOverrides, terms: Terms
-    ) -> tuple[float | None, str | None]:
-        """The least P(adequate) in effect and what set it: the first that is given.
-
-        The request itself, the tenant's contract, the service's setting, the artifact's policy.
-        """
-        if overrides.min_adequacy is not None:
-            return overrides.min_adequacy, REQUEST
-        if (promise := terms.contract) is not None:
-            found = self.contracts.min_adequacy_for(tenant, promise.alpha, promise.delta)
-            return found.min_adequacy, found.source
-        if terms.min_adequacy is not None:
-            return terms.min_adequacy, SETTING
-        if self.policy.min_adequacy > 0.0:
-            return self.policy.min_adequacy, ARTIFACT
-        return None, None
-
-    def _exploration(
-        self,
-        request: Request,
-        cards: Sequence[ModelCard],
-        overrides: PolicyOverrides,
-        terms: Terms,
-    ) -> Exploration:
-        """What may be explored, before candidates are compared."""
-        exploration = self.policy.exploring if terms.exploration is None else terms.exploration
-        if exploration.share <= 0.0:
-            return exploration
-        is_pinned = overrides.models is not None and len(cards) == 1
-        lock = lock_of(request, NO_SESSION, self.catalog)
-        off = LOCKED if lock is not None and lock.is_tied else PINNED if is_pinned else None
-        return structs.replace(exploration, off=off)
-
-
-def _within_pin(overrides: PolicyOverrides, terms: Terms) -> PolicyOverrides:
-    """The request's limits with the tenant's pin: both must allow a model."""
-    pin = terms.models
-    if pin is None:
-        return overrides
-    asked = overrides.models
-    models = pin if asked is None else tuple(model for model in asked if model in pin)
-    return structs.replace(overrides, models=models)
 
 
 def _policy(manifest: Manifest, path: Path) -> CheapestAdequate:
@@ -294,7 +258,7 @@ def expected_of(candidate: Candidate) -> Expected:
         p_adequate=candidate.p_adequate,
         cost_usd=candidate.expected_cost,
         input_tokens=candidate.input_tokens,
-        cached_tokens=candidate.cached_tokens,
+        cached_tokens=round(candidate.cached_tokens * candidate.p_warm),
         output_tokens=round(candidate.output_tokens),
         tool_call_latency_ms=candidate.tool_call_latency_ms,
     )

@@ -1,59 +1,112 @@
-"""From the models that a call may go to, to candidates with probabilities and prices.
+"""From the models that a call may go to, to candidates with probabilities, prices and latencies.
 
 Deciding and replaying a decision score alike: all that is read of a call is in the log.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from router_model import fallback
+from router_model.behaviour import NO_BEHAVIOUR, Behaviour
 from router_model.catalog import Catalog
 from router_model.descriptors import DESCRIPTOR_NAMES, describe
+from router_model.economics import PRIOR, Economics
 from router_model.errors import PredictionError
+from router_model.images import image_correction, image_sizes
 from router_model.predictor import BoundPredictor, JointPredictor, Prediction
-from router_model.pricing import expected_cost
+from router_model.schema_complexity import schema_complexity
+from router_model.session_view import NO_SESSION, SessionView
 from router_model.tenants import TenantOffsets
-from router_model.types import Candidate, ModelCard
+from router_model.types import Candidate, ModelCard, Request, StepType
+from router_model.warmth import Warmth, expected_call_cost, lifetime_s, warmth_of
 
 Vector = NDArray[np.float32]
+Floats = NDArray[np.float64]
 # Without any observed output: what a step of a coding agent writes, about.
 _DEFAULT_OUTPUT_TOKENS = 600.0
 _NO_LIMIT = 10**9
 
 
+class Asking(Struct, frozen=True, kw_only=True):
+    """What of a request bears on its price and on how its tools are called.
+
+    `is_marked`: the client set cache markers; `cache_ttl_s` is the longest lifetime they ask for.
+    `images` holds the width and height in pixels of each, 0 where not known.
+    """
+
+    is_marked: bool = False
+    images: tuple[tuple[int, int], ...] = ()
+    cache_ttl_s: int | None = None
+    service_tier: str | None = None
+    has_tools: bool = False
+
+
 class Situation(Struct, frozen=True, kw_only=True):
-    """What is read of one call: features, embedding, sizes, and the warm prefix of each model."""
+    """What is read of one call: features, embedding, sizes, its session, and the load.
+
+    `input_tokens` is an estimate that is the same for every model. `load` counts the calls that
+    each model got in the last minute; 0 where it is not in it.
+    """
 
     tenant: str
     values: Vector
     embedding: Vector
     input_tokens: int
     max_output_tokens: int | None
-    cached_tokens: Mapping[str, int]
-    is_side_call: bool
+    step_type: StepType
+    session: SessionView = NO_SESSION
+    asking: Asking = Asking()
+    load: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def is_side_call(self) -> bool:
+        """True for housekeeping calls, which have a prefix of their own."""
+        return self.step_type.is_side_call
 
 
 class Scored(Struct, frozen=True):
-    """Candidates by model, and why p is unknown or ""."""
+    """Candidates by model, the warm prefix of each, and why p is unknown or ""."""
 
     candidates: Mapping[str, Candidate]
+    warmth: Mapping[str, Warmth]
     problem: str
 
 
+class _Estimates(Struct, frozen=True):
+    """What is expected of each model, arrays (n_models,)."""
+
+    input_tokens: Sequence[int]
+    warmth: Sequence[Warmth]
+    output_tokens: Floats
+    p50_ms: Floats
+    p95_ms: Floats
+    p_valid: Floats
+
+
 class Scorer:
-    """A predictor bound to the models of a catalog, with what each tenant departs by."""
+    """A predictor bound to the models of a catalog, with all that was learned beside it."""
 
     def __init__(
-        self, predictor: JointPredictor, catalog: Catalog, *, offsets: TenantOffsets
+        self,
+        predictor: JointPredictor,
+        catalog: Catalog,
+        *,
+        offsets: TenantOffsets,
+        economics: Economics = PRIOR,
+        behaviour: Behaviour = NO_BEHAVIOUR,
     ) -> None:
         cards = tuple(catalog.models.values())
         rows = [describe(card) for card in cards]
         self.bound: BoundPredictor = predictor.bind(
             tuple(catalog.models), np.array(rows, np.float32).reshape(-1, len(DESCRIPTOR_NAMES))
         )
+        self.economics = economics
+        self.behaviour = behaviour
         self.abilities = dict(zip(self.bound.names, self.bound.abilities.tolist(), strict=True))
         self._place = {card.id: index for index, card in enumerate(cards)}
         self._shifts = {
@@ -63,7 +116,12 @@ class Scorer:
     def score(self, cards: Sequence[ModelCard], situation: Situation) -> Scored:
         """Predict and price these models, and no others."""
         prediction, problem = self._predict(cards, situation)
-        return Scored(_priced(cards, situation, prediction), problem)
+        inputs = [self._input_tokens(card, situation) for card in cards]
+        warmth = [self._warmth(card, situation, n) for card, n in zip(cards, inputs, strict=True)]
+        estimates = self._estimates(cards, situation, prediction, inputs, warmth)
+        candidates = _candidates(cards, situation, prediction.p_adequate, estimates)
+        by_model = {card.id: warm for card, warm in zip(cards, warmth, strict=True)}
+        return Scored(candidates, by_model, problem)
 
     def _predict(self, cards: Sequence[ModelCard], situation: Situation) -> tuple[Prediction, str]:
         """The prediction for these models only, and "" or why there is none."""
@@ -79,37 +137,132 @@ class Scorer:
         except PredictionError as error:
             return fallback.no_prediction(len(cards)), str(error)
 
+    def _estimates(
+        self,
+        cards: Sequence[ModelCard],
+        situation: Situation,
+        prediction: Prediction,
+        inputs: Sequence[int],
+        warmth: Sequence[Warmth],
+    ) -> _Estimates:
+        names = [card.id for card in cards]
+        most = situation.max_output_tokens or _NO_LIMIT
+        limits = [float(min(most, card.max_output_tokens)) for card in cards]
+        expected = prediction.output_tokens
+        output = np.where(np.isnan(expected), _DEFAULT_OUTPUT_TOKENS, expected)
+        output = np.minimum(output, limits)
+        mean = prediction.tool_call_latency_ms
+        p50 = p95 = mean
+        if self.behaviour.latency.models:
+            quantiles = self.behaviour.latencies(
+                names,
+                input_tokens=np.array(inputs, dtype=np.float64),
+                output_tokens=output,
+                load=[situation.load.get(name, 0) for name in names],
+                cached_tokens=np.array([warm.tokens * warm.p for warm in warmth]),
+            )
+            # Without learned quantiles, the mean that the predictor knows is the best there is.
+            p50, p95 = (np.where(np.isnan(found), mean, found) for found in quantiles)
+        p_valid = np.ones(len(names))
+        if situation.asking.has_tools and self.behaviour.validity.models:
+            complexity = schema_complexity(situation.values)
+            p_valid = self.behaviour.validity_factor(names, complexity)
+        return _Estimates(inputs, warmth, output, p50, p95, p_valid)
 
-def _priced(
-    cards: Sequence[ModelCard], situation: Situation, prediction: Prediction
+    def _input_tokens(self, card: ModelCard, situation: Situation) -> int:
+        """The estimate, corrected by what this model was last billed, and how it counts images."""
+        prefix = situation.session.prefixes.get(card.id)
+        # A ratio of 1 is what a session starts with, before any bill.
+        billed = 1.0 if prefix is None else prefix.token_ratio
+        ratio = self.economics.token_ratio_of(card.id) if billed == 1.0 else billed
+        tokens = round(situation.input_tokens * ratio)
+        images = situation.asking.images
+        # A bill of the session has counted them by the model's own rule already.
+        return tokens + image_correction(images, card) if images and billed == 1.0 else tokens
+
+    def _warmth(self, card: ModelCard, situation: Situation, input_tokens: int) -> Warmth:
+        return warmth_of(
+            card,
+            situation.session.prefixes.get(card.id),
+            input_tokens=input_tokens,
+            facts=self.economics.cache_of(card.id),
+            is_marked=situation.asking.is_marked,
+        )
+
+
+def asking_of(request: Request) -> Asking:
+    """What of a request bears on its price and on how its tools are called."""
+    return Asking(
+        is_marked=request.n_cache_markers > 0,
+        images=image_sizes(request),
+        cache_ttl_s=request.cache_ttl_s,
+        service_tier=request.service_tier,
+        has_tools=bool(request.tools) and request.tool_choice.mode != "none",
+    )
+
+
+def logged_situation(
+    *, session: SessionView, asking: Asking, load: Mapping[str, int]
+) -> dict[str, Any]:
+    """What a replay needs beside the other columns of the log, as JSON."""
+    return {
+        "session": msgspec.to_builtins(session),
+        "asking": msgspec.to_builtins(asking),
+        "load": dict(load),
+    }
+
+
+def is_kept(card: ModelCard, asking: Asking) -> bool:
+    """True where the model keeps the prefix of such a call in a cache."""
+    caching = card.capabilities.caching
+    return caching == "automatic" or (caching == "marked" and asking.is_marked)
+
+
+def _candidates(
+    cards: Sequence[ModelCard],
+    situation: Situation,
+    p_adequate: Floats,
+    estimates: _Estimates,
 ) -> dict[str, Candidate]:
-    limit = situation.max_output_tokens or _NO_LIMIT
     candidates = {}
-    for card, p, output, latency in zip(
+    for card, p, valid, tokens, warm, output, p50, p95 in zip(
         cards,
-        prediction.p_adequate.tolist(),
-        prediction.output_tokens.tolist(),
-        prediction.tool_call_latency_ms.tolist(),
+        p_adequate.tolist(),
+        estimates.p_valid.tolist(),
+        estimates.input_tokens,
+        estimates.warmth,
+        estimates.output_tokens.tolist(),
+        estimates.p50_ms.tolist(),
+        estimates.p95_ms.tolist(),
         strict=True,
     ):
-        output = _DEFAULT_OUTPUT_TOKENS if output != output else output
-        output = min(output, float(min(limit, card.max_output_tokens)))
-        cached = min(situation.cached_tokens.get(card.id, 0), situation.input_tokens)
-        cost = 0.0
-        if card.price is not None:
-            cost = expected_cost(
-                card.price,
-                input_tokens=situation.input_tokens,
-                cached_tokens=cached,
-                output_tokens=output,
-            )
         candidates[card.id] = Candidate(
             model=card.id,
-            p_adequate=p,
-            expected_cost=cost,
-            input_tokens=situation.input_tokens,
-            cached_tokens=cached,
+            p_adequate=p * valid,
+            expected_cost=_cost(card, situation, tokens=tokens, output=output, warm=warm),
+            input_tokens=tokens,
+            cached_tokens=warm.tokens,
             output_tokens=output,
-            tool_call_latency_ms=latency,
+            tool_call_latency_ms=p95,
+            tool_call_latency_p50_ms=p50,
+            p_warm=warm.p,
+            p_valid=valid,
         )
     return candidates
+
+
+def _cost(
+    card: ModelCard, situation: Situation, *, tokens: int, output: float, warm: Warmth
+) -> float:
+    if card.price is None:
+        return 0.0
+    asking = situation.asking
+    return expected_call_cost(
+        card,
+        tokens,
+        warm,
+        output_tokens=output,
+        writes=is_kept(card, asking),
+        ttl_s=lifetime_s(card, asking.cache_ttl_s),
+        service_tier=asking.service_tier,
+    )

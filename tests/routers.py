@@ -1,7 +1,7 @@
 """Small predictors and routers made by hand, with weights that a reader can follow."""
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import lightgbm
@@ -24,6 +24,7 @@ from router_model.persistence import save_predictor
 from router_model.policy import CheapestAdequate
 from router_model.predictor import LATENCY, OUTPUT_TOKENS, Blend, JointPredictor, LogHead
 from router_model.router import CATALOG_FILE, Router
+from router_model.session_view import NO_SESSION, Prefix, SessionView
 from router_model.tenants import TenantOffsets
 from router_model.trees import Trees
 from router_model.types import (
@@ -53,8 +54,14 @@ def card(name: str, *, output: float, **changes: object) -> ModelCard:
         context_window=100_000,
         max_output_tokens=8_000,
         capabilities=Capabilities(
-            tools=True, json_mode=True, strict_schema=True, vision=True, forced_tool_choice=True
+            tools=True,
+            json_mode=True,
+            strict_schema=True,
+            vision=True,
+            forced_tool_choice=True,
+            caching="automatic",
         ),
+        min_cache_tokens=0,
         price=PriceCard(input=output / 5, output=output),
         released="2026-01-01",
     )
@@ -145,6 +152,12 @@ def contexts(
     features[rng.random(features.shape) < missing] = np.nan
     vectors = rng.normal(size=(n, N_DIMENSIONS + N_MATCH))
     return features, vectors.astype(np.float16).astype(np.float32)
+
+
+def warm(tokens: Mapping[str, int]) -> SessionView:
+    """A session whose models saw these prefixes a second ago."""
+    prefixes = {name: Prefix(tokens=n, age_s=1.0, ttl_s=300) for name, n in tokens.items()}
+    return SessionView(turn=1, prefixes=prefixes) if prefixes else NO_SESSION
 
 
 def ask(text: str = "fix the test", **fields: object) -> Request:

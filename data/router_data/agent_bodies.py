@@ -120,7 +120,9 @@ def _system(base_tokens: int) -> Message:
     """The harness' prompt, as long as the conversation's first prefix."""
     size = max(0, base_tokens * _CHARS_PER_TOKEN // SCALE - len(_tools_json()))
     rules = "".join(_RULES) * (1 + size // sum(map(len, _RULES)))
-    return {"role": "system", "content": SYSTEM + rules[: max(0, size - len(SYSTEM))]}
+    content = SYSTEM + rules[: max(0, size - len(SYSTEM))]
+    # Agents mark what may be cached, for the models that cache nothing else.
+    return {"role": "system", "content": content, "cache_control": {"type": "ephemeral"}}
 
 
 def _opening(traffic: AgentTraffic, start: int, seed: int) -> Message:

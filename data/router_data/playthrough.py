@@ -10,9 +10,8 @@ from router_data.agent_outcomes import MIN_SHARE_ADEQUATE, AgentTraffic
 from router_data.rounds import Floats, Ints
 from router_data.session_costs import SessionCaches, call_usage, usage_cost
 from router_data.simulator import World
+from router_model.session_view import NO_SESSION, SessionView
 from router_model.types import Outcome, Usage
-
-_NO_TOKENS: Mapping[str, int] = {}
 
 
 class Report(NamedTuple):
@@ -39,9 +38,13 @@ class Playthrough:
     def warm_tokens(self, index: int) -> Mapping[str, int]:
         """Of request `index`, the tokens that each model has in its cache, 0 left out."""
         if self._caches is None:
-            return _NO_TOKENS
+            return {}
         warm = {m: self._caches.warm_tokens(index, place) for m, place in self.column.items()}
         return {model: tokens for model, tokens in warm.items() if tokens}
+
+    def session_view(self, index: int) -> SessionView:
+        """The session of request `index` as it is known when that request arrives."""
+        return NO_SESSION if self._caches is None else self._caches.view(index)
 
     def expected_cost(self, index: int, model: str, *, output_tokens: float) -> float:
         """US dollars of the model's answer to request `index`, caches as they are now."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from router_data.agent_outcomes import AgentTraffic
 from router_data.agent_sessions import Calls
 from router_model.pricing import expected_cost
+from router_model.session_view import Prefix, SessionView
 from router_model.types import ModelCard, Usage
 
 Floats = NDArray[np.float64]
@@ -102,6 +103,23 @@ class SessionCaches:
         self._elapsed = np.cumsum(traffic.calls.gap_ms)
         # Prefix and time of each model's last call in a conversation.
         self._last: dict[tuple[int, int, int], tuple[int, int]] = {}
+        # The model that answered last, and the calls so far, of each main conversation.
+        self._main: dict[int, tuple[int, int]] = {}
+
+    def view(self, index: int) -> SessionView:
+        """The session as a router that saw all of it knows it when call `index` arrives."""
+        session, chain = self._conversation(index)
+        column, turn = self._main.get(session, (-1, 0))
+        now_ms = int(self._elapsed[index])
+        prefixes = {}
+        for place, card in enumerate(self.cards):
+            last = self._last.get((session, chain, place))
+            if last is not None and card.capabilities.caching != "none":
+                prefixes[card.id] = Prefix(
+                    tokens=last[0], age_s=(now_ms - last[1]) / 1_000.0, ttl_s=card.cache_ttl_s
+                )
+        model = None if column < 0 else self.cards[column].id
+        return SessionView(model=model, turn=turn, prefixes=prefixes)
 
     def warm_tokens(self, index: int, column: int) -> int:
         """Tokens of call `index` that the model in `column` would read from its cache."""
@@ -126,6 +144,9 @@ class SessionCaches:
         )
         if chain >= 0:
             self._last[session, chain, column] = (n_tokens, int(self._elapsed[index]))
+        if not self.calls.step[index].is_side_call:
+            _, turn = self._main.get(session, (-1, 0))
+            self._main[session] = column, turn + 1
         return usage
 
     def _conversation(self, index: int) -> tuple[int, int]:

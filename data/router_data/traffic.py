@@ -18,6 +18,7 @@ from router_model import formats
 from router_model.catalog import catalog_of
 from router_model.errors import DatasetError, NoAdmissibleModelError
 from router_model.router import Router
+from router_model.scoring import asking_of, logged_situation
 from router_model.terms import NO_TERMS, Terms
 from router_model.types import Caller, Decision, PolicyOverrides, WireFormat
 
@@ -137,12 +138,13 @@ def _decided(
     embedding = router.embed(context)
     if world.agents is not None:
         context = structs.replace(context, input_tokens=int(world.input_tokens[index]))
+    session = play.session_view(index)
     decision: Decision = router.decide(
         request,
         caller=caller,
         overrides=overrides,
         decision_id=f"{decision_prefix(world)}-{index}",
-        cached_tokens=play.warm_tokens(index),
+        session=session,
         context=context,
         embedding=embedding,
         terms=terms,
@@ -162,6 +164,7 @@ def _decided(
         contract=decision.contract,
         exploration=decision.exploration,
         rollout="champion",
+        situation=logged_situation(session=session, asking=asking_of(request), load={}),
     )
 
 

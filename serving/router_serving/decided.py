@@ -13,6 +13,8 @@ from router_data.rows import decision_row
 from router_model.errors import NoAdmissibleModelError
 from router_model.features import Context
 from router_model.router import Router
+from router_model.scoring import asking_of, logged_situation
+from router_model.session_view import SessionView
 from router_model.terms import Terms
 from router_model.types import Decision, Request, WireFormat
 from router_serving.canary import Side
@@ -45,7 +47,8 @@ class Decided(Struct, frozen=True):
     asked: Asked
     decision: Decision
     terms: Terms
-    cached_tokens: Mapping[str, int]
+    session: SessionView
+    load: Mapping[str, int]
 
 
 def row_of(decided: Decided, *, is_text_logged: bool) -> Mapping[str, Any]:
@@ -67,6 +70,9 @@ def row_of(decided: Decided, *, is_text_logged: bool) -> Mapping[str, Any]:
         contract=decision.contract,
         exploration=decision.exploration,
         rollout=asked.side,
+        situation=logged_situation(
+            session=decided.session, asking=asking_of(asked.request), load=decided.load
+        ),
         shadow=None if asked.other is None else shadow_of(decided, asked.other),
     )
 
@@ -95,7 +101,8 @@ def _decided_by(other: Router, decided: Decided) -> Decision:
         asked.request,
         caller=asked.call.caller,
         overrides=asked.call.overrides,
-        cached_tokens=decided.cached_tokens,
+        session=decided.session,
+        load=decided.load,
         decision_id=decided.decision.decision_id,
         context=asked.context,
         embedding=asked.embedding if is_same_encoder else None,

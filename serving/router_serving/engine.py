@@ -19,6 +19,7 @@ from router_serving.canary import CANARY, Side
 from router_serving.decided import Asked, Decided, row_of
 from router_serving.envelope import BYTE_ORDER_MARK, Call
 from router_serving.exploration_budget import ExplorationBudgets, utc_day
+from router_serving.load import LoadGauge
 from router_serving.recent import Given, RecentAnswers, RouteAnswer, answer_of
 from router_serving.rollout import Rollout
 from router_serving.sessions import SessionMemory
@@ -62,6 +63,7 @@ class Engine:
         self._budgets = ExplorationBudgets(n_workers=settings.workers)
         self.recent = RecentAnswers(settings.recent_decisions)
         self.sessions = SessionMemory(settings.session_entries)
+        self._load = LoadGauge()
         metrics.serving(router.versions)
 
     @property
@@ -146,11 +148,13 @@ class Engine:
         self._writer.offer(row_of(decided, is_text_logged=is_text_logged))
 
     def observe(self, outcome: Outcome, *, tenant: str) -> tuple[Rollout, str] | None:
-        """Compare a session of the rollout; returns what it broke when it has to be stopped.
+        """Learn what became of a call; returns what a rollout broke when it has to be stopped.
 
-        An outcome counts where its decision is remembered and was made by one of the two
-        artifacts that are compared now.
+        The session's memory is corrected by it. For the rollout an outcome
+        counts where its decision is remembered and was made by one of the two artifacts that are
+        compared now.
         """
+        self.sessions.observe(outcome, tenant=tenant, catalog=self._router.catalog)
         rollout, given = self._rollout, self.recent.given(tenant, outcome.decision_id)
         if rollout is None or given is None or given.side is None or given.session is None:
             return None
@@ -190,14 +194,20 @@ class Engine:
         caller, router = asked.call.caller, asked.router
         now_s, day = time.monotonic(), utc_day()
         terms = self._terms(caller.tenant, router, day=day)
-        cached_tokens = self.sessions.cached_tokens(
-            caller.tenant, asked.session, input_tokens=asked.context.input_tokens, now_s=now_s
+        session = self.sessions.view(
+            caller.tenant,
+            asked.session,
+            asked.request,
+            now_s=now_s,
+            step_type=asked.context.step_type,
         )
+        load = self._load_of(router)
         decision = router.decide(
             asked.request,
             caller=caller,
             overrides=asked.call.overrides,
-            cached_tokens=cached_tokens,
+            session=session,
+            load=load,
             decision_id=caller.decision_id or str(ULID()),
             context=asked.context,
             embedding=asked.embedding,
@@ -205,6 +215,7 @@ class Engine:
         )
         if decision.exploration.budget_left_usd is not None:  # tenants without one take no room
             self._budgets.charge(caller.tenant, decision.expected_regret_usd, day=day)
+        self._load.sent(decision.model)
         self.sessions.remember(
             decision,
             asked.request,
@@ -212,8 +223,16 @@ class Engine:
             tenant=caller.tenant,
             session=asked.session,
             now_s=now_s,
+            estimated_tokens=asked.context.input_tokens,
+            pin_session=asked.call.overrides.pin_session,
         )
-        return Decided(asked, decision, terms, cached_tokens)
+        return Decided(asked, decision, terms, session, load)
+
+    def _load_of(self, router: Router) -> Mapping[str, int]:
+        """Calls that each model got in the last minute, those without any left out."""
+        models = tuple(router.catalog.models)
+        counts = zip(models, self._load.of(models), strict=True)
+        return {model: int(count) for model, count in counts if count}
 
     def _terms(self, tenant: str, router: Router, *, day: int) -> Terms:
         """The tenant's terms, with what is left of its budget where it explores."""

@@ -78,7 +78,6 @@ def lacks(card: ModelCard, request: Request) -> bool:
     return (
         (bool(callable_tools) and not can.tools)
         or (any(t.is_strict for t in callable_tools) and not can.strict_schema)
-        or (bool(callable_tools) and request.parallel_tool_calls is True and not can.parallel_tools)
         or (choice in ("required", "named") and not can.forced_tool_choice)
         or (form == "json_object" and not can.json_mode)
         or (form == "json_schema" and not can.json_mode and not can.strict_schema)

@@ -13,15 +13,10 @@ from router_model.locks import Lock
 from router_model.types import PolicyOverrides, ToolChoice, ToolSpec
 
 
-def test_parallel_calls_are_needed_only_where_they_are_asked_for_and_tools_may_be_called() -> None:
+@pytest.mark.parametrize("allowed", [None, False, True])
+def test_parallel_calls_are_a_permission_and_no_demand(allowed: bool | None) -> None:
     single = without(parallel_tools=False)
-    for request in (
-        asking(tools=(TOOL,)),
-        asking(tools=(TOOL,), parallel_tool_calls=False),
-        asking(parallel_tool_calls=True),
-        asking(tools=(TOOL,), parallel_tool_calls=True, tool_choice=ToolChoice(mode="none")),
-    ):
-        assert reason(single, request) is None
+    assert reason(single, asking(tools=(TOOL,), parallel_tool_calls=allowed)) is None
 
 
 def test_a_strict_tool_that_may_not_be_called_needs_no_strict_schema() -> None:

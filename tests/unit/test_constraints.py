@@ -52,11 +52,6 @@ def test_an_able_model_takes_a_plain_request() -> None:
             "no_strict_schema: ",
         ),
         (
-            without(parallel_tools=False),
-            asking(tools=(TOOL,), parallel_tool_calls=True),
-            "no_parallel_tools: ",
-        ),
-        (
             without(tools=False),
             asking(tools=(TOOL,), response_format="json_schema", is_strict_response=True),
             "no_tools: ",

@@ -1,6 +1,6 @@
 import pytest
 
-from router_model.images import image_tokens, image_tokens_of
+from router_model.images import image_correction, image_sizes, image_tokens
 from router_model.tokens import IMAGE_TOKENS
 from router_model.types import Message, ModelCard, Part, Request
 
@@ -87,5 +87,6 @@ def test_a_requests_images_are_added_up_for_each_model() -> None:
         context_window=1,
         max_output_tokens=1,
     )
-    assert image_tokens_of(request, card) == 765 + 2 * IMAGE_TOKENS
-    assert image_tokens_of(Request(messages=()), card) == 0
+    assert image_sizes(request) == ((1_024, 1_024), (0, 0), (0, 0))
+    assert image_correction(image_sizes(request), card) == 765 - IMAGE_TOKENS
+    assert image_correction((), card) == 0

@@ -3,13 +3,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from routers import TOOL, ask, joint_predictor, router
+from routers import TOOL, ask, joint_predictor, router, warm
 
 from router_data.rows import decision_row
 from router_model.errors import LogError
 from router_model.policy import CheapestAdequate
 from router_model.replay import replay
 from router_model.router import Router
+from router_model.scoring import asking_of, logged_situation
 from router_model.tenants import TenantOffset, TenantOffsets
 from router_model.terms import Exploration, Terms
 from router_model.types import Caller, PolicyOverrides, Request
@@ -34,13 +35,14 @@ def logged(
     """The row of a decision, once through JSON as in the log."""
     request = request or ask(tools=(TOOL,))
     context = asked.context(request)
+    session = warm(cached or {})
     embedding = asked.embed(context)
     decision = asked.decide(
         request,
         caller=Caller(tenant=tenant),
         overrides=PolicyOverrides(**overrides),
         decision_id=decision_id,
-        cached_tokens=cached or {},
+        session=session,
         context=context,
         embedding=embedding,
         terms=terms,
@@ -59,6 +61,7 @@ def logged(
         min_adequacy=decision.min_adequacy,
         contract=decision.contract,
         exploration=decision.exploration,
+        situation=logged_situation(session=session, asking=asking_of(request), load={}),
     )
     content: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(row))
     return content
@@ -131,7 +134,8 @@ def test_a_difference_below_the_tolerance_is_none() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 1}, "schema: got 1, expected at least 2"),
+        ({"schema": 2}, "schema: got 2, expected at least 3"),
+        ({"situation": None}, "situation"),
         ({"versions": {"artifact": "a", "catalog": "c", "policy": "p"}}, "versions: decision"),
         ({"feature_schema": "0" * 64}, "feature_schema: got 000000000000"),
         ({"candidates": []}, "candidates: decision"),

@@ -15,6 +15,7 @@ from routers import (
     joint_predictor,
     router,
     seal,
+    warm,
     write_artifact,
 )
 
@@ -54,7 +55,7 @@ def decide(
         caller=CALLER,
         overrides=PolicyOverrides(**overrides),  # type: ignore[arg-type] # each test names its own
         decision_id=decision_id,
-        cached_tokens=cached or {},
+        session=warm(cached or {}),
     )
 
 
@@ -216,7 +217,10 @@ def test_scoring_only_allowed_models_changes_nothing_about_them() -> None:
         for candidate in found.candidates:
             full = everything[candidate.model]
             assert candidate.p_adequate == pytest.approx(full.p_adequate, rel=1e-12)
-            assert msgspec.structs.replace(candidate, p_adequate=full.p_adequate) == full
+            # What the session does later depends on who else may answer.
+            later = {"later_cost": full.later_cost, "continues_with": full.continues_with}
+            same = msgspec.structs.replace(candidate, p_adequate=full.p_adequate, **later)
+            assert same == full
 
 
 def test_the_order_of_the_catalog_is_irrelevant() -> None:

@@ -113,7 +113,8 @@ def test_the_router_is_told_what_agents_have_warm_and_pays_for_switching(tmp_pat
     for row in rows:
         candidates = msgspec.json.decode(logged[row["decision_id"]]["candidates"])
         taken = next(c for c in candidates if c["model"] == row["model"])
-        assert taken["cached_tokens"] == row["cached_tokens"]
+        # Whole blocks of what the simulated cache has.
+        assert 0 <= row["cached_tokens"] - taken["cached_tokens"] < 4_096
         n_warm += row["cached_tokens"] > 0
         index = request_indices([row["decision_id"]])[0]
         staying = agents.cost_usd[index, agents.models.index(row["model"])]

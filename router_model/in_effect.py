@@ -1,0 +1,62 @@
+"""What is in effect for one call, of all that request, tenant, service and artifact ask."""
+
+from collections.abc import Sequence
+
+from msgspec import structs
+
+from router_model.contract import Contracts
+from router_model.exploration import LOCKED, PINNED
+from router_model.locks import Lock
+from router_model.policy import CheapestAdequate
+from router_model.terms import ARTIFACT, REQUEST, SETTING, Exploration, Terms
+from router_model.types import ModelCard, PolicyOverrides
+
+
+def within_pin(overrides: PolicyOverrides, terms: Terms) -> PolicyOverrides:
+    """The request's limits with the tenant's pin: both must allow a model."""
+    pin = terms.models
+    if pin is None:
+        return overrides
+    asked = overrides.models
+    models = pin if asked is None else tuple(model for model in asked if model in pin)
+    return structs.replace(overrides, models=models)
+
+
+def threshold_of(
+    policy: CheapestAdequate,
+    contracts: Contracts,
+    *,
+    tenant: str,
+    overrides: PolicyOverrides,
+    terms: Terms,
+) -> tuple[float | None, str | None]:
+    """The least P(adequate) in effect and what set it: the first that is given.
+
+    The request itself, the tenant's contract, the service's setting, the artifact's policy.
+    """
+    if overrides.min_adequacy is not None:
+        return overrides.min_adequacy, REQUEST
+    if (promise := terms.contract) is not None:
+        found = contracts.min_adequacy_for(tenant, promise.alpha, promise.delta)
+        return found.min_adequacy, found.source
+    if terms.min_adequacy is not None:
+        return terms.min_adequacy, SETTING
+    if policy.min_adequacy > 0.0:
+        return policy.min_adequacy, ARTIFACT
+    return None, None
+
+
+def exploration_of(
+    policy: CheapestAdequate,
+    cards: Sequence[ModelCard],
+    overrides: PolicyOverrides,
+    terms: Terms,
+    lock: Lock | None,
+) -> Exploration:
+    """What may be explored, before candidates are compared."""
+    exploration = policy.exploring if terms.exploration is None else terms.exploration
+    if exploration.share <= 0.0:
+        return exploration
+    is_pinned = overrides.models is not None and len(cards) == 1
+    off = LOCKED if lock is not None and lock.is_tied else PINNED if is_pinned else None
+    return structs.replace(exploration, off=off)

@@ -1,0 +1,313 @@
+"""What each rule meant for one logged decision, in dollars.
+
+Prices, caches, the rest of the session, the trajectory, latency, validity and every exclusion.
+Where a rule moved the choice, its dollars are those of the choice with it minus those without.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct, structs
+
+from router_model.catalog import Catalog
+from router_model.economics import Horizon
+from router_model.escalation import NO_ESCALATION
+from router_model.exploration import LATENCY
+from router_model.logged_decision import LoggedDecision, situation_of
+from router_model.policy import CheapestAdequate, total_cost
+from router_model.pricing import CostParts, cost_parts
+from router_model.scoring import Situation, is_kept
+from router_model.switching import later_costs
+from router_model.types import Candidate, ModelCard
+from router_model.warmth import Warmth, expected_call_cost, input_usages, lifetime_s
+from router_model.weighing import Bar, Chooser, options_of
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """What one rule did. `usd` None: it has no price (an excluded model without one)."""
+
+    rule: str
+    usd: float | None
+    detail: str
+    model: str | None = None
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """A logged decision with what it was made from."""
+
+    logged: LoggedDecision
+    situation: Situation
+    candidates: Sequence[Candidate]
+    cards: Mapping[str, ModelCard]
+    chooser: Chooser
+
+    @property
+    def chosen(self) -> Candidate:
+        """The candidate that answered."""
+        return next(c for c in self.candidates if c.model == self.logged.model)
+
+    @property
+    def bar(self) -> Bar:
+        """How adequate a model had to be."""
+        return self.chooser.bar(
+            self.situation, min_adequacy=self.logged.min_adequacy, set_by=self.logged.contract
+        )
+
+
+def rules_of(
+    logged: LoggedDecision,
+    candidates: Sequence[Candidate],
+    excluded: Mapping[str, str],
+    *,
+    catalog: Catalog,
+    chooser: Chooser,
+    dimension: int,
+) -> list[dict[str, Any]]:
+    """Every rule that bore on the decision, as JSON; prices are those of `catalog`.
+
+    `dimension` is that of the text encoder. Raises LogError for a damaged row.
+    """
+    told = Told(
+        logged=logged,
+        situation=situation_of(logged, dimension=dimension),
+        candidates=candidates,
+        cards=catalog.models,
+        chooser=chooser,
+    )
+    if told.chosen.model not in catalog.models:
+        return []
+    rules = [
+        *_accounting(told),
+        *_session(told),
+        *_escalation(told),
+        *_latency(told),
+        *_validity(told),
+        *_excluded(told, excluded),
+    ]
+    return [{k: v for k, v in msgspec.to_builtins(rule).items() if v is not None} for rule in rules]
+
+
+def _accounting(told: Told) -> list[Rule]:
+    """The parts of the expected bill, and what the cache and a surcharge add or save."""
+    chosen, situation = told.chosen, told.situation
+    card = told.cards[chosen.model]
+    if card.price is None:
+        return []
+    parts = _expected_parts(card, chosen, situation)
+    rules = [
+        Rule(rule=f"price.{name}", usd=usd, detail=_PRICED[name], model=card.id)
+        for name, usd in parts.items()
+        if usd
+    ]
+    if chosen.cached_tokens:
+        cold = _cost(card, chosen, situation, Warmth(0, 0.0))
+        detail = (
+            f"{chosen.cached_tokens} of {chosen.input_tokens} tokens are read from its cache "
+            f"with probability {chosen.p_warm:.3f}"
+        )
+        saved = chosen.expected_cost - cold
+        rules.append(Rule(rule="cache", usd=saved, detail=detail, model=card.id))
+    return rules
+
+
+_PRICED: Mapping[str, str] = {
+    "uncached": "input tokens that no cache holds",
+    "cache_read": "input tokens read from the cache",
+    "cache_write": "input tokens written to the cache",
+    "output": "expected output tokens, thinking included",
+    "surcharge": "what a long context adds to the other parts",
+}
+
+
+def _expected_parts(
+    card: ModelCard, candidate: Candidate, situation: Situation
+) -> dict[str, float]:
+    """Dollars by part of the bill, expected over a warm and a cold cache."""
+    sums = dict.fromkeys(CostParts.__struct_fields__, 0.0)
+    if card.price is None:
+        return sums
+    for probability, usage in input_usages(
+        card,
+        candidate.input_tokens,
+        Warmth(candidate.cached_tokens, candidate.p_warm),
+        output_tokens=round(candidate.output_tokens),
+        writes=is_kept(card, situation.asking),
+        ttl_s=lifetime_s(card, situation.asking.cache_ttl_s),
+    ):
+        parts = cost_parts(card.price, usage, service_tier=situation.asking.service_tier)
+        for name in sums:
+            sums[name] += probability * getattr(parts, name)
+    return sums
+
+
+def _cost(card: ModelCard, candidate: Candidate, situation: Situation, warmth: Warmth) -> float:
+    return expected_call_cost(
+        card,
+        candidate.input_tokens,
+        warmth,
+        output_tokens=candidate.output_tokens,
+        writes=is_kept(card, situation.asking),
+        ttl_s=lifetime_s(card, situation.asking.cache_ttl_s),
+        service_tier=situation.asking.service_tier,
+    )
+
+
+def _session(told: Told) -> list[Rule]:
+    """What keeping or switching costs the rest of the session, for each candidate."""
+    session = told.situation.session
+    rules = []
+    if session.is_lost:
+        detail = "the conversation has a history that is not remembered: caches are taken as cold"
+        rules.append(Rule(rule="session_lost", usd=0.0, detail=detail))
+    if told.situation.is_side_call:
+        return [*rules, *_side_call(told)]
+    horizon = told.chooser.horizon(told.situation)
+    for candidate in told.candidates:
+        rules.append(
+            Rule(
+                rule="later_session",
+                usd=candidate.later_cost,
+                model=candidate.model,
+                detail=_later_detail(candidate, horizon, session.model),
+            )
+        )
+    kept = next((c for c in told.candidates if c.model == session.model), None)
+    if kept is not None and kept.model != told.chosen.model:
+        rules.append(_switch(told, kept))
+    return rules
+
+
+def _later_detail(candidate: Candidate, horizon: Horizon, current: str | None) -> str:
+    role = "keeping" if candidate.model == current else "choosing"
+    onward = candidate.continues_with or candidate.model
+    return (
+        f"{role} it for this call, then going on with {onward}, over {horizon.turns:.1f} expected "
+        f"calls (95% interval {horizon.low:.1f} to {horizon.high:.1f}), beyond the choice that "
+        "costs the session least"
+    )
+
+
+def _switch(told: Told, kept: Candidate) -> Rule:
+    failure = 0.0 if told.bar.min_adequacy is not None else told.bar.failure_usd
+    difference = total_cost(told.chosen, failure=failure) - total_cost(kept, failure=failure)
+    detail = f"instead of {kept.model}, which answered last: this call, later calls, failing"
+    return Rule(rule="switch", usd=difference, detail=detail, model=told.chosen.model)
+
+
+def _side_call(told: Told) -> list[Rule]:
+    kept = next((c for c in told.candidates if c.model == told.situation.session.model), None)
+    difference = 0.0 if kept is None else told.chosen.expected_cost - kept.expected_cost
+    than = "" if kept is None else f" instead of {kept.model}, the session's model"
+    detail = f"a side call ({told.logged.step_type}) goes to the cheapest adequate model{than}"
+    return [Rule(rule="side_call", usd=difference, detail=detail, model=told.chosen.model)]
+
+
+def _escalation(told: Told) -> list[Rule]:
+    """The choice with the moved bar minus that without."""
+    bar = told.bar
+    if not bar.escalation.reasons:
+        return []
+    neutral = Bar(
+        min_adequacy=told.logged.min_adequacy,
+        failure_usd=told.chooser.policy.failure_cost(is_side_call=told.situation.is_side_call),
+        escalation=NO_ESCALATION,
+    )
+    before, after = _first(told, neutral), _first(told, bar)
+    if bar.min_adequacy is None:
+        before_usd, after_usd = neutral.failure_usd, bar.failure_usd
+        moved = f"an inadequate answer counts ${after_usd:.4f}, not ${before_usd:.4f}"
+    else:
+        moved = f"p of at least {bar.min_adequacy:.3f}, not {neutral.min_adequacy:.3f}, is asked"
+    detail = f"level {bar.escalation.level:+.2f} ({', '.join(bar.escalation.reasons)}): {moved}"
+    if before.model != after.model:
+        detail += f"; without it {before.model}"
+    usd = after.expected_cost - before.expected_cost
+    return [Rule(rule="escalation", usd=usd, detail=detail, model=after.model)]
+
+
+def _first(told: Told, bar: Bar) -> Candidate:
+    """The first choice under a bar, nothing explored."""
+    cards = [told.cards[c.model] for c in told.candidates if c.model in told.cards]
+    plain = [structs.replace(c, later_cost=0.0) for c in told.candidates if c.model in told.cards]
+    if not told.situation.is_side_call and len(cards) > 1:
+        found = {c.model: c for c in plain}
+        laters = later_costs(
+            options_of(cards, found, told.situation, warmth=_warmth(plain)),
+            horizon=told.chooser.horizon(told.situation),
+            economics=told.chooser.scorer.economics,
+            failure_cost_usd=bar.failure_usd,
+            min_adequacy=bar.min_adequacy,
+            service_tier=told.situation.asking.service_tier,
+        )
+        plain = [
+            structs.replace(c, later_cost=later.cost_usd)
+            for c, later in zip(plain, laters, strict=True)
+        ]
+    return (
+        _policy(told)
+        .choose(
+            plain,
+            min_adequacy=bar.min_adequacy,
+            is_side_call=told.situation.is_side_call,
+            failure_factor=bar.escalation.failure_factor,
+        )
+        .ranked[0]
+    )
+
+
+def _warmth(candidates: Sequence[Candidate]) -> dict[str, Warmth]:
+    return {c.model: Warmth(c.cached_tokens, c.p_warm) for c in candidates}
+
+
+def _policy(told: Told) -> CheapestAdequate:
+    return told.chooser.policy
+
+
+def _latency(told: Told) -> list[Rule]:
+    overrides = told.logged.overrides
+    if overrides is None:
+        return []
+    if overrides.objective is None and overrides.max_tool_call_latency_ms is None:
+        return []
+    chosen = told.chosen
+    if told.logged.exploration.off == LATENCY or overrides.objective == "latency":
+        cheapest = _first(told, told.bar)
+        detail = (
+            f"the fastest adequate model: {chosen.tool_call_latency_ms:.0f} ms at the 95th "
+            f"percentile, {cheapest.model} {cheapest.tool_call_latency_ms:.0f} ms"
+        )
+        usd = chosen.expected_cost - cheapest.expected_cost
+        return [Rule(rule="latency_objective", usd=usd, detail=detail, model=chosen.model)]
+    detail = (
+        f"{chosen.tool_call_latency_ms:.0f} of {overrides.max_tool_call_latency_ms or 0:.0f} ms "
+        "at the 95th percentile; slower models are excluded"
+    )
+    return [Rule(rule="latency_limit", usd=0.0, detail=detail, model=chosen.model)]
+
+
+def _validity(told: Told) -> list[Rule]:
+    """What calls that break their schema are expected to cost, by candidate."""
+    failure = told.bar.failure_usd
+    return [
+        Rule(
+            rule="tool_call_validity",
+            usd=failure * c.p_adequate * (1.0 / c.p_valid - 1.0),
+            model=c.model,
+            detail=f"schemas as complex as these lower its p by the factor {c.p_valid:.3f}",
+        )
+        for c in told.candidates
+        if 0.0 < c.p_valid < 1.0
+    ]
+
+
+def _excluded(told: Told, excluded: Mapping[str, str]) -> list[Rule]:
+    """What the call would cost on each model that was not admitted, its cache cold."""
+    chosen, rules = told.chosen, []
+    for model, reason in excluded.items():
+        card, usd = told.cards.get(model), None
+        if card is not None and card.price is not None:
+            usd = _cost(card, chosen, told.situation, Warmth(0, 0.0))
+        code = reason.split(":")[0]
+        rules.append(Rule(rule=f"excluded.{code}", usd=usd, detail=reason, model=model))
+    return rules
