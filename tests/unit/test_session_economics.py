@@ -7,13 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 from log_samples import decision, outcome, write_log
+from routers import encoder, joint_predictor
 
 from router_data.agents import simulate_agents
 from router_data.bandit_log import log_with_policy
 from router_data.logging_policy import LoggingPolicy
 from router_data.session_turns import load_session_turns
-from router_model.economics import GAP_EDGES_S, PRIOR, Economics
+from router_model.artifact import verify
+from router_model.economics import ECONOMICS_FILE, GAP_EDGES_S, PRIOR, Economics
+from router_model.tenants import TenantOffsets
 from router_model.types import StepType
+from router_training.artifacts import write_artifact
+from router_training.fit import FittedPredictor
+from router_training.learned import learned_beside
+from router_training.params import TrainingParams
 from router_training.session_economics import (
     IDLE_MS,
     PriorWeights,
@@ -221,3 +228,22 @@ def test_intervals_count_sessions_not_calls(tmp_path: Path) -> None:
     lengths = np.bincount(load_session_turns(tmp_path).session)
     error = 1.96 * lengths.std() / np.sqrt(40)
     assert found.high - found.low == pytest.approx(2 * error, rel=0.35)
+
+
+def test_a_run_puts_what_it_learned_of_sessions_into_the_artifact(tmp_path: Path) -> None:
+    world = simulate_agents(30, seed=4)
+    log_with_policy(world, tmp_path, policy=LoggingPolicy("uniform"))
+    until_ms = int(world.ts_ms.max()) + 1
+    params = TrainingParams()
+    about = learned_beside(tmp_path, params=params, tags={"trained_until_ms": str(until_ms)})
+    assert about["economics"] == fit_economics(tmp_path, seed=params.seed)
+    joint = joint_predictor()
+    folder = tmp_path / "made"
+    folder.mkdir()
+    fitted = FittedPredictor(joint.space.names, joint, TenantOffsets())
+    write_artifact(fitted, folder, encoder=encoder(), about=about)
+    assert ECONOMICS_FILE in verify(folder).files
+    assert Economics.load(folder) == about["economics"].by_plain_names()
+    (folder / "plain").mkdir()
+    write_artifact(fitted, folder / "plain", encoder=encoder(), about={})
+    assert Economics.load(folder / "plain") is PRIOR
