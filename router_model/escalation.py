@@ -29,8 +29,8 @@ from router_model.types import StepType
 
 Vector = NDArray[np.float32]
 
-STUCK_SLOPE: Final = 0.6
-"""f is 1.6 where three calls failed in a row; in recorded sessions it was 1.5 to 1.6."""
+STUCK_SLOPE: Final = 0.5
+"""f is 1.5 where three calls failed in a row; recorded sessions say 1.1 to 1.6."""
 
 EASY_SLOPE: Final = 0.1
 """f is 0.9 at least: recorded sessions hardly tell a smooth stretch from any other call."""
@@ -88,9 +88,9 @@ class Escalation(Struct, frozen=True, kw_only=True):
         One that a contract was certified for may rise, and never falls. No threshold (0), and
         one above 1 that nothing keeps, stay.
 
-        >>> stuck = Escalation(level=1.0, failure_factor=1.6, adequacy_shift=0.375)
+        >>> stuck = Escalation(level=1.0, failure_factor=1.5, adequacy_shift=1 / 3)
         >>> round(stuck.threshold(0.8), 3), stuck.threshold(0.0)
-        (0.875, 0.0)
+        (0.867, 0.0)
         """
         if not 0.0 < least < 1.0:
             return least
