@@ -57,7 +57,6 @@ class FrameMemory:
             read_tokens=usage.cached_tokens,
             used_s=used_s,
             ttl_s=left.ttl_s,
-            token_ratio=left.token_ratio,
         )
         if len(self._frames) > MAX_FRAMES:
             self._frames.popitem(last=False)
