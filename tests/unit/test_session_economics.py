@@ -236,7 +236,8 @@ def test_a_run_puts_what_it_learned_of_sessions_into_the_artifact(tmp_path: Path
     until_ms = int(world.ts_ms.max()) + 1
     params = TrainingParams()
     about = learned_beside(tmp_path, params=params, tags={"trained_until_ms": str(until_ms)})
-    assert about["economics"] == fit_economics(tmp_path, seed=params.seed)
+    expected = fit_economics(tmp_path, until_ms=until_ms, seed=params.seed)
+    assert about["economics"] == expected
     joint = joint_predictor()
     folder = tmp_path / "made"
     folder.mkdir()
