@@ -53,7 +53,7 @@ class Course(Struct, frozen=True, gc=False):
     extra: float
 
 
-class Turns(Struct, frozen=True, kw_only=True, gc=False):
+class Turns(Struct, frozen=True, kw_only=True):
     """The number T of calls to come: its moments, and values (weight, T) that have them.
 
     `sum` is E[T], `weighted` is E[T(T + 1) / 2], `p_any` is P(T >= 1), `most` the largest value.
@@ -64,6 +64,20 @@ class Turns(Struct, frozen=True, kw_only=True, gc=False):
     p_any: float
     most: float
     points: tuple[tuple[float, float], ...]
+    _until: dict[float, tuple[float, float]]  # what `until` has worked out
+
+    def until(self, last: float) -> tuple[float, float]:
+        """The two sums up to turn `last` only: E[min(T, last)] and that of the weighted one."""
+        if last >= self.most:
+            return self.sum, self.weighted
+        found = self._until.get(last)
+        if found is None:
+            reached = [(weight, min(n, last)) for weight, n in self.points]
+            found = self._until[last] = (
+                sum(weight * n for weight, n in reached),
+                sum(weight * 0.5 * n * (n + 1.0) for weight, n in reached),
+            )
+        return found
 
 
 # Horizons are few: those of an artifact by step type and turn.
@@ -76,7 +90,7 @@ def turns_of(horizon: Horizon, mean: float) -> Turns:
     ((1.0, 3.0),)
     """
     if mean <= 0.0 or horizon.turns <= 0.0:
-        return Turns(sum=0.0, weighted=0.0, p_any=0.0, most=0.0, points=())
+        return Turns(sum=0.0, weighted=0.0, p_any=0.0, most=0.0, points=(), _until={})
     stretch = mean / horizon.turns
     squared = stretch * stretch * (2.0 * horizon.second - horizon.turns)
     p_any = min(horizon.p_any, mean)
@@ -87,6 +101,7 @@ def turns_of(horizon: Horizon, mean: float) -> Turns:
         p_any=p_any,
         most=points[-1][1],
         points=points,
+        _until={},
     )
 
 
@@ -116,15 +131,11 @@ def staying_cost(course: Course, turns: Turns) -> float:
     if len(pieces) == 1:
         _, a, b = pieces[0]
         return a * turns.sum + b * turns.weighted
-    total = 0.0
-    for weight, n in turns.points:
-        before = 0.0
-        for last, a, b in pieces:
-            until = min(last, n)
-            total += weight * (until - before) * (a + 0.5 * b * (until + before + 1.0))
-            if until == n:
-                break
-            before = until
+    total, before, before_weighted = 0.0, 0.0, 0.0
+    for last, a, b in pieces:
+        until, weighted = turns.until(last)
+        total += a * (until - before) + b * (weighted - before_weighted)
+        before, before_weighted = until, weighted
     return total
 
 
