@@ -1,7 +1,8 @@
 """What recorded sessions teach of sessions: turns to come, growth of the prefix, gaps.
 
-`router_training.session_economics` learns the same from the log, hits of the cache included,
-which recorded sessions of one model don't show for others; here those stay as they were known.
+`router_training.session_economics` learns the same from the log. Recorded sessions don't show how
+often the caches of other models than the recorded one are hit; in a replay they keep what they
+promise, so that is what its bills would teach.
 """
 
 from bisect import bisect_right
@@ -11,12 +12,14 @@ from typing import Final
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
-from router_model.economics import GAP_EDGES_S, PRIOR, TURN_EDGES, Economics, Horizon
+from router_model.choice_horizon import P_STAYS_FIT
+from router_model.economics import GAP_EDGES_S, PRIOR, TURN_EDGES, CacheFacts, Economics, Horizon
 from router_model.types import StepType
 from router_training.recorded_sessions import RecordedSession
-from router_training.session_policies import RouterPolicy
-from router_training.session_replay import Floats, Policy
+from router_training.session_policies import RouterPolicy, greedy_with_caches, within_locks
+from router_training.session_replay import Floats, Policy, Prepared, play
 
 PRIOR_SESSIONS: Final = 10.0
 """As how many sessions the horizon counts that was known before."""
@@ -24,7 +27,7 @@ _Z: Final = 1.96
 
 
 def economics_of(sessions: Sequence[RecordedSession], *, known: Economics = PRIOR) -> Economics:
-    """`known`, moved towards what these sessions show; caches stay those of `known`."""
+    """`known`, moved towards what these sessions show; their caches keep what they promise."""
     remaining: dict[tuple[str, int], dict[int, list[int]]] = {}
     gaps: list[float] = []
     growth: list[int] = []
@@ -51,30 +54,44 @@ def economics_of(sessions: Sequence[RecordedSession], *, known: Economics = PRIO
         horizons=horizons,
         growth_tokens=max(0.0, float(np.mean(growth))) if growth else known.growth_tokens,
         gaps=_gap_shares(np.array(gaps)),
+        any_cache=CacheFacts(p_hit=1.0, n=len(gaps)),
         n_sessions=len(sessions),
     )
 
 
-def cross_fitted(
-    sessions: Sequence[RecordedSession], *, known: Economics = PRIOR, seed: int = 0
-) -> list[Policy]:
+def cross_fitted(prepared: Prepared, *, known: Economics = PRIOR, seed: int = 0) -> list[Policy]:
     """The router's policy for every session, with what the other half of the sessions taught.
 
+    That is `economics_of`, and how often a choice that is judged call by call stays the same.
     Sessions of one task stay in one half.
     """
+    sessions = prepared.sessions
     tasks = sorted({session.request_id for session in sessions})
     order = np.random.default_rng(seed).permutation(len(tasks))
     half = {tasks[int(task)]: place % 2 for place, task in enumerate(order)}
-    halves = [half[session.request_id] for session in sessions]
-    learned = [
-        RouterPolicy(
-            economics_of(
-                [s for s, own in zip(sessions, halves, strict=True) if own != number], known=known
+    halves = np.array([half[session.request_id] for session in sessions])
+    by_call = play(prepared, within_locks(greedy_with_caches))
+    learned = []
+    for number in (0, 1):
+        others = [s for s, own in zip(sessions, halves, strict=True) if own != number]
+        is_other = halves[by_call.session] != number
+        learned.append(
+            RouterPolicy(
+                economics_of(others, known=known),
+                p_stays_fit=_stay_share(by_call.is_switch[is_other], len(others)),
             )
         )
-        for number in (0, 1)
-    ]
     return [learned[own] for own in halves]
+
+
+def _stay_share(is_switch: NDArray[np.bool_], n_sessions: int) -> float:
+    """Share of the calls after a session's first that did not switch; the known value counts too.
+
+    It counts as `PRIOR_SESSIONS` such calls.
+    """
+    n_after = max(0, len(is_switch) - n_sessions)
+    n_stayed = max(0, n_after - int(is_switch.sum()))
+    return (PRIOR_SESSIONS * P_STAYS_FIT + n_stayed) / (PRIOR_SESSIONS + n_after)
 
 
 def _moved(known: Horizon, by_session: Sequence[Sequence[int]]) -> Horizon:

@@ -73,6 +73,7 @@ def goal_of(of: str, figures: PolicyFigures, rivals: list[Difference], terms: Te
     place = max(range(len(shares)), key=lambda index: shares[index].estimate)
     return Goal(
         of=of,
+        rivals=tuple(rival.against for rival in rivals),
         best=rivals[place].against,
         share=shares[place],
         n_unsafe_switches=figures.n_unsafe_switches,

@@ -8,6 +8,8 @@ use renews the prefix. Side calls (titles, summaries) are conversations of their
 find nor leave anything.
 """
 
+from collections import Counter
+
 from router_model.errors import DatasetError
 from router_model.pricing import call_cost_microusd
 from router_model.session_view import Prefix
@@ -21,6 +23,7 @@ class Ledger:
     def __init__(self) -> None:
         self._now_s = 0.0
         self._last: dict[str, tuple[int, float, int]] = {}
+        self._n_hits: Counter[str] = Counter()
 
     def arrive(self, call: RecordedCall) -> None:
         """Let the time before a call pass; a rewritten history fits no cached prefix."""
@@ -29,9 +32,14 @@ class Ledger:
             self._last.clear()
 
     def prefixes(self) -> dict[str, Prefix]:
-        """What each model saw last, expired or not."""
+        """What each model saw last, expired or not, and how often its bills showed a hit."""
         return {
-            model: Prefix(tokens=tokens, age_s=self._now_s - then_s, ttl_s=ttl_s)
+            model: Prefix(
+                tokens=tokens,
+                age_s=self._now_s - then_s,
+                ttl_s=ttl_s,
+                n_hits=self._n_hits[model],
+            )
             for model, (tokens, then_s, ttl_s) in self._last.items()
         }
 
@@ -54,6 +62,7 @@ class Ledger:
         """Bill the call to this model, whose prefix is warm from now on."""
         usage = self.usage(card, call)
         if not call.step_type.is_side_call:
+            self._n_hits[card.id] += usage.cached_tokens > 0
             self._last[card.id] = (call.input_tokens, self._now_s, lifetime_s(card, call))
         return usage
 

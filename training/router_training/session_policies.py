@@ -1,13 +1,17 @@
 """The policies that are replayed over recorded sessions: fixed, sticky, greedy, and the router's.
 
-All choose among the same models with the same predictions. Where one is adequate for the call by
-the rule in effect, each of them takes an adequate one, the fixed ones aside.
+All choose among the same models, by the same predictions of p and of the length of the answer.
+Where a model is adequate for the call by the rule in effect, each policy takes an adequate one, the
+fixed ones aside. Only the router's heeds what ties a call to a model; `within_locks` makes another
+policy do so too, for a comparison that no unsafe switch tilts.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+from msgspec.structs import replace
 
+from router_model.choice_horizon import P_STAYS_FIT, choice_horizon
 from router_model.economics import Economics
 from router_model.pricing import call_cost
 from router_model.switching import Option, later_costs
@@ -47,6 +51,11 @@ def sticky(turn: Turn) -> int:
     return greedy(turn)
 
 
+def within_locks(policy: Policy) -> Policy:
+    """The policy with only those models to choose among that the call's lock admits."""
+    return lambda turn: policy(replace(turn, able=turn.free))
+
+
 def highest_mean(prepared: Prepared) -> int:
     """The model with the highest mean p over all calls."""
     return int(np.argmax(mean_p(prepared)))
@@ -80,12 +89,13 @@ def _cold_usd(turn: Turn, place: int) -> float:
     return _cost(
         turn,
         place,
-        Usage(input_tokens=turn.call.input_tokens, output_tokens=turn.call.output_tokens),
+        Usage(input_tokens=turn.call.input_tokens, output_tokens=turn.output_tokens),
     )
 
 
 def _warm_usd(turn: Turn, place: int) -> float:
-    return _cost(turn, place, turn.ledger.usage(turn.cards[place], turn.call))
+    usage = turn.ledger.usage(turn.cards[place], turn.call)
+    return _cost(turn, place, replace(usage, output_tokens=turn.output_tokens))
 
 
 def _cost(turn: Turn, place: int, usage: Usage) -> float:
@@ -102,15 +112,18 @@ class RouterPolicy:
     `switching.later_costs`; locks keep models out. `economics` is what is known of sessions.
     """
 
-    def __init__(self, economics: Economics) -> None:
+    def __init__(self, economics: Economics, *, p_stays_fit: float = P_STAYS_FIT) -> None:
         self._economics = economics
+        self._p_stays_fit = p_stays_fit
 
     def __call__(self, turn: Turn) -> int:
         """The place of the chosen card."""
         options = [self._option(turn, place) for place in turn.free]
         later = later_costs(
             options,
-            horizon=self._economics.horizon(turn.call.step_type, turn.view.turn),
+            horizon=choice_horizon(
+                self._economics.horizon(turn.call.step_type, turn.view.turn), self._p_stays_fit
+            ),
             economics=self._economics,
             failure_cost_usd=turn.rule.failure_cost_usd,
             min_adequacy=turn.rule.min_adequacy,
@@ -139,7 +152,7 @@ class RouterPolicy:
             card=card,
             p_adequate=float(turn.p[place]),
             input_tokens=call.input_tokens,
-            output_tokens=call.output_tokens,
+            output_tokens=turn.output_tokens,
             warm_tokens=warmth.tokens,
             p_warm=warmth.p,
             age_s=0.0 if prefix is None else prefix.age_s,

@@ -45,14 +45,15 @@ class Turn(Struct, frozen=True, kw_only=True):
     """One call as a policy sees it.
 
     `p` has one entry a card. `able` are the places of the cards that the call's needs admit, and
-    `free` those of them that its lock admits too. `cached` are the tokens that each card would
-    find warm, `asked_ttl_s` the lifetime that the prefixes were written for.
+    `free` those of them that its lock admits too. `output_tokens` is how long the answer is
+    expected to be: what it was is billed, but known to nobody before.
     """
 
     call: RecordedCall
     view: SessionView
     cards: Sequence[ModelCard]
     p: Floats
+    output_tokens: int
     able: tuple[int, ...]
     free: tuple[int, ...]
     lock: Lock | None
@@ -105,13 +106,15 @@ class Prepared(Struct, frozen=True, kw_only=True):
     """Sessions with everything that does not depend on the policy.
 
     `p` and `able` have one entry a session: P(adequate) by (call, card), and for every call the
-    places of the cards that its needs admit.
+    places of the cards that its needs admit. `output_tokens` is the mean length of an answer by
+    step type, which is all that policies know of it.
     """
 
     sessions: tuple[RecordedSession, ...]
     catalog: Catalog
     p: tuple[Floats, ...]
     able: tuple[tuple[tuple[int, ...], ...], ...]
+    output_tokens: Mapping[StepType, int]
     rule: Rule
 
     @property
@@ -140,8 +143,21 @@ def prepare(
             by_call.append(tuple(place[card.id] for card in admitted))
         able.append(tuple(by_call))
     return Prepared(
-        sessions=tuple(sessions), catalog=catalog, p=tuple(p), able=tuple(able), rule=rule
+        sessions=tuple(sessions),
+        catalog=catalog,
+        p=tuple(p),
+        able=tuple(able),
+        output_tokens=_mean_output_tokens(sessions),
+        rule=rule,
     )
+
+
+def _mean_output_tokens(sessions: Sequence[RecordedSession]) -> dict[StepType, int]:
+    by_step: dict[StepType, list[int]] = {}
+    for session in sessions:
+        for call in session.calls:
+            by_step.setdefault(call.step_type, []).append(call.output_tokens)
+    return {step: round(float(np.mean(tokens))) for step, tokens in by_step.items()}
 
 
 def with_provider_state(sessions: Sequence[RecordedSession]) -> tuple[RecordedSession, ...]:
@@ -227,6 +243,7 @@ def _turn(prepared: Prepared, number: int, index: int, view: SessionView, ledger
         view=view,
         cards=cards,
         p=prepared.p[number][index],
+        output_tokens=prepared.output_tokens[call.step_type],
         able=able,
         free=free or able,
         lock=lock,

@@ -63,9 +63,10 @@ class Terms(Struct, frozen=True, kw_only=True):
 
 
 class Goal(Struct, frozen=True, kw_only=True):
-    """The router's policy beside the cheaper of sticky and greedy, by what policies compare by."""
+    """The router's policy beside the best of `rivals`, by what policies are compared by."""
 
     of: str
+    rivals: tuple[str, ...]
     best: str
     share: Interval
     n_unsafe_switches: int
@@ -166,7 +167,7 @@ def _differences(report: SessionReplayReport) -> str:
 def _goals(report: SessionReplayReport) -> str:
     return "\n".join(
         f"{goal.of}: {goal.n_unsafe_switches} unsafe switches; {report.terms.compared} "
-        f"{_percent(goal.share)} against {goal.best}, the best of sticky and greedy"
+        f"{_percent(goal.share)} against {goal.best}, the best of {len(goal.rivals)}"
         for goal in report.goals
     )
 

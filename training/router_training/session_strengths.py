@@ -171,4 +171,4 @@ def _shrunk(scores: Scores, request_id: str) -> float:
     total, n = (sum(values) for values in zip(*scores.values(), strict=True))
     mean = total / n
     task_total, task_n = scores.get(request_id, (0.0, 0))
-    return (task_total + PRIOR_TRIALS * mean) / (task_n + PRIOR_TRIALS)
+    return float((task_total + PRIOR_TRIALS * mean) / (task_n + PRIOR_TRIALS))

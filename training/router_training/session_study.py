@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from router_model.economics import PRIOR, Economics
+from router_model.economics import PRIOR, CacheFacts, Economics
 from router_model.router import Router
 from router_training import session_policies as policies
 from router_training import session_strengths as strengths
@@ -33,12 +33,15 @@ BEST, STICKY, GREEDY, GREEDY_WARM = "always best", "sticky", "greedy", "greedy w
 FIXED, FIXED_TOTAL = "best fixed", "best fixed by total cost"
 OURS, OURS_FITTED = "router", "router, cross-fitted"
 STARTER: Final = Path(str(files("router_model"))) / "starter"
-RIVALS: Final = (STICKY, GREEDY, GREEDY_WARM)
+LOCKED: Final = ", within locks"
+FREE_RIVALS: Final = (STICKY, GREEDY, GREEDY_WARM)
+RIVALS: Final = tuple(f"{name}{LOCKED}" for name in FREE_RIVALS)
 NOTES: Final = (
     "what a session asked, and how long its answers were, is taken as recorded whichever model "
     "answers; tokens are those of the recorded model",
-    "caches are those of the catalog's cards, and keep what they promise; marked caches count as "
-    "marked",
+    "caches are those of the catalog's cards and keep what they promise, which the policies that "
+    "heed caches know; marked caches count as marked",
+    "policies expect the mean length of an answer by step type; the recorded length is billed",
 )
 
 
@@ -133,10 +136,9 @@ def replay_recording(
     ]
     terms = _terms(options, rule)
     goals = [
-        goal_of(
-            of, figures[of], [d for d in differences if d.of == of and d.against in RIVALS], terms
-        )
+        goal_of(of, figures[of], [d for d in differences if (d.of, d.against) in pairs], terms)
         for of in ours
+        for pairs in ([(of, name) for name in RIVALS], [(of, name) for name in FREE_RIVALS])
     ]
     return SessionReplayReport(
         data=recording.name,
@@ -170,6 +172,9 @@ def _rivals(prepared: Prepared, progress: Progress) -> dict[str, Played]:
         STICKY: policies.sticky,
         GREEDY: policies.greedy,
         GREEDY_WARM: policies.greedy_with_caches,
+        f"{STICKY}{LOCKED}": policies.within_locks(policies.sticky),
+        f"{GREEDY}{LOCKED}": policies.within_locks(policies.greedy),
+        f"{GREEDY_WARM}{LOCKED}": policies.within_locks(policies.greedy_with_caches),
     }
     found = {}
     for number, (name, policy) in enumerate(chosen.items()):
@@ -181,12 +186,17 @@ def _rivals(prepared: Prepared, progress: Progress) -> dict[str, Played]:
 def _ours(prepared: Prepared, options: ReplayOptions, progress: Progress) -> dict[str, Played]:
     """The router's policy as it is installed, and with what the other half of sessions taught."""
     progress(OURS, 0, 2)
-    found = {OURS: play(prepared, policies.RouterPolicy(options.economics))}
+    found = {OURS: play(prepared, policies.RouterPolicy(_trusting(options.economics)))}
     progress(OURS_FITTED, 1, 2)
     found[OURS_FITTED] = play_each(
-        prepared, cross_fitted(prepared.sessions, known=options.economics, seed=options.seed)
+        prepared, cross_fitted(prepared, known=options.economics, seed=options.seed)
     )
     return found
+
+
+def _trusting(economics: Economics) -> Economics:
+    """The same where every cache keeps what it promises, as those of the replay do."""
+    return replace(economics, any_cache=CacheFacts(p_hit=1.0, n=0), caches={})
 
 
 def _fixed(prepared: Prepared, reference: Played, progress: Progress) -> dict[str, Played]:
