@@ -42,7 +42,7 @@ def whole(
             }
             for index, (name, values) in enumerate(said.calls)
         ]
-        finish = "tool_calls" if calls and not is_wrong else "stop"
+        finish = _finish(said, "stop" if is_wrong else "tool_calls", "stop", "length")
         message = {"role": "assistant", "content": said.text or None}
         choice = {
             "index": 0,
@@ -55,7 +55,7 @@ def whole(
         {"type": "tool_use", "id": id_of(index), "name": name, "input": values}
         for index, (name, values) in enumerate(said.calls)
     ]
-    stop = "tool_use" if said.calls and not is_wrong else "end_turn"
+    stop = _finish(said, "end_turn" if is_wrong else "tool_use", "end_turn", "max_tokens")
     return {
         "type": "message",
         "role": "assistant",
@@ -63,6 +63,12 @@ def whole(
         "stop_reason": stop,
         "usage": _anthropic_usage(usage),
     }
+
+
+def _finish(said: Said, called: str, ended: str, short: str) -> str:
+    if said.is_short:
+        return short
+    return called if said.calls else ended
 
 
 def events(
@@ -172,7 +178,7 @@ def _openai_events(said: Said, usage: Mapping[str, int], is_whole: bool) -> Iter
             part = {"index": index, "function": {"arguments": piece}}
             kind = "last_piece" if place == len(pieces) else "piece"
             yield kind, chunk({"tool_calls": [part]})
-    yield "finish", chunk({}, "tool_calls" if said.calls else "stop")
+    yield "finish", chunk({}, _finish(said, "tool_calls", "stop", "length"))
     yield (
         "usage",
         _data({"object": "chat.completion.chunk", "choices": []} | {"usage": _openai_usage(usage)}),
@@ -203,7 +209,7 @@ def _anthropic_events(said: Said, usage: Mapping[str, int], is_whole: bool) -> I
             kind = "last_piece" if place == len(pieces) else "piece"
             yield kind, _event("content_block_delta", index=index + number, delta=delta)
         yield "stop", _event("content_block_stop", index=index + number)
-    stop = {"stop_reason": "tool_use" if said.calls else "end_turn"}
+    stop = {"stop_reason": _finish(said, "tool_use", "end_turn", "max_tokens")}
     yield "finish", _event("message_delta", delta=stop)
     yield "usage", _event("message_delta", delta={}, usage=_anthropic_usage(usage))
     yield "terminator", _event("message_stop")

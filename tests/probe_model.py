@@ -65,6 +65,7 @@ class Seen:
 class Said:
     text: str = ""
     calls: tuple[tuple[str, dict[str, str]], ...] = ()
+    is_short: bool = False
 
     @property
     def n_tokens(self) -> int:

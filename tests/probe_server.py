@@ -37,6 +37,8 @@ class Endpoint:
     fault: str = ""
     is_whole: bool = False
     asks_completion_tokens: bool = False
+    tells_cache: bool = True
+    stops_short: bool = False
     model: Model = field(init=False)
     n_active: int = 0
     n_calls: int = 0
@@ -71,11 +73,16 @@ class Endpoint:
             return failure
         await asyncio.sleep(_LATENCY_S)
         said, usage = self.model.say(seen), self._usage(seen)
+        if self.stops_short:
+            said = Said(said.text[:2], is_short=True)
         usage["output"] = said.n_tokens
         if not seen.stream:
             self.n_active -= 1
             self._bill(usage)
-            return JSONResponse(self._whole(dialect, said, usage))
+            answer = self._whole(dialect, said, usage)
+            if not self.tells_cache:
+                answer["usage"]["prompt_tokens_details"] = None
+            return JSONResponse(answer)
         events = self._events(dialect, seen, said, usage)
         return StreamingResponse(events, media_type="text/event-stream")
 

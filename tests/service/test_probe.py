@@ -139,6 +139,21 @@ def test_the_newer_name_of_the_output_limit_is_found(tmp_path: Path) -> None:
     assert probed.results() == {"tool_round_trip": "pass"}
 
 
+def test_a_usage_that_does_not_tell_of_caches_leaves_them_unknown(tmp_path: Path) -> None:
+    with serving(Endpoint("no_cache", tells_cache=False)) as url:
+        probed = probe(url, tmp_path, "--only", "cache")
+    assert probed.results() == {"cache": "unknown"}
+    assert not probed.overlay.exists()
+
+
+def test_an_answer_that_was_cut_short_is_not_judged(tmp_path: Path) -> None:
+    with serving(Endpoint(stops_short=True)) as url:
+        probed = probe(url, tmp_path, "--only", "json", "--only", "context", "--only", "streaming")
+    assert set(probed.results().values()) == {"unknown"}
+    assert "raise --max-output-tokens" in probed.evidence("context")
+    assert not probed.overlay.exists()
+
+
 def test_without_the_endpoints_spending_double_billing_stays_unknown(tmp_path: Path) -> None:
     with serving(Endpoint("double_billing")) as url:
         probed = probe(url, tmp_path, "--only", "retry", "--usage-field", "elsewhere")
@@ -157,6 +172,7 @@ def test_a_budget_stops_before_the_call_that_could_exceed_it(tmp_path: Path) -> 
     assert results["tool_round_trip"] == "pass"
     assert results["context"] == "not run"
     assert "not run: budget" in probed.evidence("context")
+    assert sum(check["cost_usd"] for check in probed.report["checks"]) <= 0.03
     assert probed.report["spent_usd"] <= 0.03
     assert endpoint.spent_usd <= 0.03
 
@@ -194,6 +210,7 @@ def test_ctrl_c_writes_what_was_found_until_then(tmp_path: Path) -> None:
     results = probed.results()
     assert results["cache"] == "pass"
     assert results["load"] == results["errors"] == "not run"
+    assert "not run: interrupted" in probed.evidence("load")
     assert shipped_catalog(probed.overlay).models[MODEL].capabilities.seed
 
 

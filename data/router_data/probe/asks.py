@@ -8,6 +8,9 @@ import msgspec
 
 from router_model.types import Usage
 
+# Who asks, whether it is paid for, how often and when: nothing of what was asked.
+_NO_REFUSAL = frozenset({401, 402, 403, 408, 409, 425, 429})
+
 Role = Literal["user", "assistant", "tool"]
 
 
@@ -40,12 +43,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """A message; a turn of role "tool" holds the result of the call `result_of`."""
+    """A message; a turn of role "tool" holds the result of the call `result_of`.
+
+    `message` is an answer as it came, to be sent back as it is: with the signatures or thoughts
+    that some models demand to see again.
+    """
 
     role: Role
     text: str = ""
     calls: tuple[Call, ...] = ()
     result_of: str = ""
+    message: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +86,11 @@ class Ask:
 class Answer:
     """What came back. `problem` is empty where the call ended as it should.
 
-    `usage` is None where the endpoint reported none. Times are in milliseconds from sending;
-    `tool_call_ms` is when the first tool call was complete. `n_chunks` counts the pieces of
-    arguments of a stream; `is_terminated` says whether a stream said that it was over. The last
-    three fields are a check's verdict for the log.
+    `usage` is None where the endpoint reported none; `tells_cache` says whether it told how many
+    tokens were cached, be it none. Times are in milliseconds from sending; `tool_call_ms` is when
+    the first tool call was complete. `n_chunks` counts the pieces of arguments of a stream,
+    `is_terminated` says whether a stream said that it was over. `message` is the answer as it
+    came. The last three fields are a check's verdict for the log.
     """
 
     status: int = 0
@@ -99,6 +108,8 @@ class Answer:
     is_cut: bool = False
     cost_usd: float = 0.0
     estimated_tokens: int = 0
+    tells_cache: bool = False
+    message: Mapping[str, Any] | None = None
     adequate: bool | None = None
     tool_call_valid: bool | None = None
     signals: dict[str, float | bool | str] = field(default_factory=dict)
@@ -111,7 +122,7 @@ class Answer:
     @property
     def is_refused(self) -> bool:
         """True where the endpoint said no to what it was asked, not to how often."""
-        return 400 <= self.status < 500 and self.status not in (401, 403, 408, 429)
+        return 400 <= self.status < 500 and self.status not in _NO_REFUSAL
 
     @property
     def input_tokens(self) -> int:

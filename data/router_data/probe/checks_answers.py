@@ -7,7 +7,7 @@ import msgspec
 
 from router_data.probe.asks import Ask, Turn
 from router_data.probe.client import Client
-from router_data.probe.findings import Evidence, Finding, Plan
+from router_data.probe.findings import Evidence, Plan
 
 N_ANSWERS: Final = 2
 _DRAW: Final = "Write a list of twelve random English nouns, one a line, and nothing else."
@@ -36,12 +36,11 @@ SCHEMA: Final[dict[str, Any]] = {
 }
 
 
-async def check_seed(client: Client, plan: Plan) -> Finding:
+async def check_seed(client: Client, plan: Plan, evidence: Evidence) -> None:
     """The same seed twice and two others, at temperature 1."""
-    evidence = Evidence()
     if client.endpoint.dialect == "anthropic":
         evidence.unknown("the Messages format has no seed")
-        return evidence.finding()
+        return
     texts = []
     for seed in (11, 11, 12, 13):
         turns = (Turn(role="user", text=_DRAW),)
@@ -49,7 +48,7 @@ async def check_seed(client: Client, plan: Plan) -> Finding:
         if evidence.broken(answer, "a call with a seed"):
             if answer.is_refused:
                 evidence.facts["capabilities.seed"] = False
-            return evidence.finding()
+            return
         texts.append(answer.text)
     if texts[0] != texts[1]:
         evidence.failed("the same seed gave two answers at temperature 1")
@@ -59,12 +58,10 @@ async def check_seed(client: Client, plan: Plan) -> Finding:
     else:
         evidence.passed("the same seed gave the same answer, two others gave others")
         evidence.facts["capabilities.seed"] = True
-    return evidence.finding()
 
 
-async def check_json(client: Client, plan: Plan) -> Finding:
+async def check_json(client: Client, plan: Plan, evidence: Evidence) -> None:
     """JSON mode and a strict schema, with prompts that lead away from both."""
-    evidence = Evidence()
     if client.endpoint.dialect == "anthropic":
         evidence.note("the Messages format has no JSON mode without a schema")
     else:
@@ -72,7 +69,6 @@ async def check_json(client: Client, plan: Plan) -> Finding:
         await _check_answers(client, evidence, asks, "json_mode")
     asks = [_ask(text, schema=SCHEMA) for text in _REPORTS]
     await _check_answers(client, evidence, asks, "strict_schema")
-    return evidence.finding()
 
 
 def _ask(text: str, *, wants_json: bool = False, schema: dict[str, Any] | None = None) -> Ask:
@@ -89,8 +85,7 @@ async def _check_answers(
             if answer.is_refused:
                 evidence.facts[f"capabilities.{capability}"] = False
             return
-        if answer.finish in ("length", "max_tokens"):
-            evidence.unknown(f"{capability}: cut at the limit on output, raise it")
+        if evidence.short(answer, capability):
             return
         problem = problem_of(answer.text, schema=ask.schema)
         answer.adequate = not problem

@@ -5,20 +5,19 @@ from typing import Final
 
 from router_data.probe.asks import Answer, Ask, Turn
 from router_data.probe.client import Client
-from router_data.probe.findings import Evidence, Finding, Plan
+from router_data.probe.findings import Evidence, Plan
 from router_data.probe.tasks import Task, code_task, needle_task
 
 SHARES: Final = (0.25, 0.5, 1.0)
 MIN_FOUND: Final = 0.8
 
 
-async def check_context(client: Client, plan: Plan) -> Finding:
+async def check_context(client: Client, plan: Plan, evidence: Evidence) -> None:
     """Needles at several depths and look-ups in code, at a quarter, a half and all of the size.
 
     A task is adequate where at least `MIN_FOUND` of its answers were found. The effective window
     is the reported input of the largest size up to which every task was adequate.
     """
-    evidence = Evidence()
     effective = 0
     is_unbroken = True
     for share in SHARES:
@@ -38,7 +37,6 @@ async def check_context(client: Client, plan: Plan) -> Finding:
         evidence.note(f"the effective window is at least {effective} tokens, the largest tried")
     else:
         evidence.note(f"the effective window is {effective} tokens, as far as was tried")
-    return evidence.finding()
 
 
 async def _asked(
@@ -58,9 +56,12 @@ async def _asked(
         answer.adequate = False if answer.is_refused else None
         return answer
     found = task.found(answer.text)
-    answer.adequate = sum(found) >= MIN_FOUND * len(found)
+    is_found = sum(found) >= MIN_FOUND * len(found)
+    if not is_found and evidence.short(answer, f"{what} at {n_input} tokens"):
+        return answer
+    answer.adequate = is_found
     text = f"{what} at {n_input} tokens: {sum(found)} of {len(found)} found{_missing(task, found)}"
-    evidence.judged(answer.adequate, text, text)
+    evidence.judged(is_found, text, text)
     return answer
 
 

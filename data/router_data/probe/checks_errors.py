@@ -5,7 +5,7 @@ from typing import Final
 from router_data.probe.asks import Answer, Ask, Turn
 from router_data.probe.budget import BudgetExhaustedError
 from router_data.probe.client import Client
-from router_data.probe.findings import Evidence, Finding, Plan
+from router_data.probe.findings import Evidence, Plan
 from router_data.probe.tasks import filler
 
 _BEYOND: Final = 1.25
@@ -14,9 +14,8 @@ _WHOLE: Final = 0.9
 _HELLO: Final = (Turn(role="user", text="Say hello."),)
 
 
-async def check_errors(client: Client, plan: Plan) -> Finding:
+async def check_errors(client: Client, plan: Plan, evidence: Evidence) -> None:
     """A model that does not exist, a key that is none, and a prompt beyond the declared window."""
-    evidence = Evidence()
     unknown = f"{client.endpoint.model}-unknown-{plan.nonce}"
     answer = await client.call(Ask(turns=_HELLO, model=unknown))
     _judge_refusal(evidence, answer, "unknown model", (400, 404, 422))
@@ -26,7 +25,6 @@ async def check_errors(client: Client, plan: Plan) -> Finding:
         answer = await client.call(Ask(turns=_HELLO, key="not-a-key"))
         _judge_refusal(evidence, answer, "wrong key", (401, 403))
     await _check_length(client, plan, evidence)
-    return evidence.finding()
 
 
 def _judge_refusal(

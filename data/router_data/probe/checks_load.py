@@ -7,20 +7,19 @@ import numpy as np
 
 from router_data.probe.asks import Answer, Ask, Turn
 from router_data.probe.client import Client
-from router_data.probe.findings import READ_FILE, WRITE_FILE, Evidence, Finding, Plan
+from router_data.probe.findings import READ_FILE, WRITE_FILE, Evidence, Plan
 from router_data.probe.tasks import filler
 
 N_ALONE: Final = 3
 _PROMPT_TOKENS: Final = 1_000
 
 
-async def check_load(client: Client, plan: Plan) -> Finding:
+async def check_load(client: Client, plan: Plan, evidence: Evidence) -> None:
     """Time to the first complete tool call of streamed calls, one at a time and all at once.
 
     Fails where a call under load brings no tool call, or the median wait grows by more than
     `plan.max_slowdown`.
     """
-    evidence = Evidence()
     alone = [await _asked(client, plan, f"alone-{index}", 1) for index in range(N_ALONE)]
     names = [f"parallel-{index}" for index in range(plan.sessions)]
     crowd = await asyncio.gather(*(_asked(client, plan, name, plan.sessions) for name in names))
@@ -31,7 +30,6 @@ async def check_load(client: Client, plan: Plan) -> Finding:
         evidence.judged(
             under <= plan.max_slowdown * before, text, f"{text}, more than {plan.max_slowdown:g}"
         )
-    return evidence.finding()
 
 
 async def _asked(client: Client, plan: Plan, name: str, n_sessions: int) -> Answer:

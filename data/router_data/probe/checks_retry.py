@@ -6,7 +6,7 @@ from typing import Final
 
 from router_data.probe.asks import Answer, Ask, Turn
 from router_data.probe.client import Client
-from router_data.probe.findings import Evidence, Finding, Plan
+from router_data.probe.findings import Evidence, Plan
 from router_data.probe.tasks import filler
 
 _CUT_AFTER: Final = 6
@@ -16,13 +16,12 @@ _NOTHING: Final = 0.02
 _TASK: Final = "Write the numbers from 1 to 200 in words, one a line."
 
 
-async def check_retry(client: Client, plan: Plan) -> Finding:
+async def check_retry(client: Client, plan: Plan, evidence: Evidence) -> None:
     """A streamed call cut by the client and then repeated, beside one that was left in peace.
 
     Only an endpoint that reports its spending shows whether the cut call was billed. Where it
     does not, the result is unknown, with what was seen of caches.
     """
-    evidence = Evidence()
     start = await client.spending()
     whole = await client.call(_ask(plan, "whole"))
     after_whole = await _settled(client, plan)
@@ -32,14 +31,13 @@ async def check_retry(client: Client, plan: Plan) -> Finding:
     after_repeat = await _settled(client, plan)
     for answer, what in ((whole, "whole call"), (repeated, "repeated call")):
         if evidence.broken(answer, what):
-            return evidence.finding()
+            return
     if not cut.is_cut:
         evidence.unknown(f"the stream was over after {cut.n_events} events, before it was cut")
-        return evidence.finding()
+        return
     _note_cache(evidence, repeated)
     figures = (start, after_whole, after_cut, after_repeat)
     _judge(evidence, figures, has_url=client.endpoint.usage_url is not None)
-    return evidence.finding()
 
 
 def _ask(plan: Plan, name: str, *, cut_after: int | None = None) -> Ask:

@@ -4,7 +4,7 @@ from typing import Final
 
 from router_data.probe.asks import Answer, Ask, Turn
 from router_data.probe.client import Client
-from router_data.probe.findings import READ_FILE, WRITE_FILE, Evidence, Finding, Plan
+from router_data.probe.findings import READ_FILE, WRITE_FILE, Evidence, Plan
 
 FINISH: Final = {"openai": "tool_calls", "anthropic": "tool_use"}
 _TERMINATOR: Final = {"openai": "[DONE]", "anthropic": "message_stop"}
@@ -14,17 +14,17 @@ _TASK: Final = (
 )
 
 
-async def check_streaming(client: Client, plan: Plan) -> Finding:
+async def check_streaming(client: Client, plan: Plan, evidence: Evidence) -> None:
     """One streamed tool call with a long argument: whole or in chunks, and its end."""
-    evidence = Evidence()
     turn = Turn(role="user", text=_TASK)
     ask = Ask(turns=(turn,), tools=(READ_FILE, WRITE_FILE), stream=True)
     answer = await client.call(ask)
     if not answer.calls and evidence.broken(answer, "streamed tool call"):
-        return evidence.finding()
+        return
+    if evidence.short(answer, "streamed tool call"):
+        return
     _check_call(evidence, answer)
     _check_end(evidence, answer, client)
-    return evidence.finding()
 
 
 def _check_call(evidence: Evidence, answer: Answer) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 from router_data.probe.asks import Answer, Ask, Call, Turn
 from router_data.probe.checks_stream import FINISH
 from router_data.probe.client import Client
-from router_data.probe.findings import READ_FILE, WRITE_FILE, Evidence, Finding, Plan
+from router_data.probe.findings import READ_FILE, WRITE_FILE, Evidence, Plan
 
 _N_TRIES: Final = 2
 _TWO: Final = (
@@ -15,12 +15,10 @@ _TWO: Final = (
 _SECRET: Final = "quartz-58213"
 
 
-async def check_parallel_tools(client: Client, plan: Plan) -> Finding:
+async def check_parallel_tools(client: Client, plan: Plan, evidence: Evidence) -> None:
     """Two independent calls in one answer; and a tool that is demanded where none is needed."""
-    evidence = Evidence()
     await _check_two(client, evidence)
     await _check_forced(client, evidence)
-    return evidence.finding()
 
 
 async def _check_two(client: Client, evidence: Evidence) -> None:
@@ -28,7 +26,8 @@ async def _check_two(client: Client, evidence: Evidence) -> None:
     for _ in range(_N_TRIES):
         turns = (Turn(role="user", text=_TWO),)
         answer = await client.call(Ask(turns=turns, tools=(READ_FILE, WRITE_FILE)))
-        if evidence.broken(answer, "two independent calls"):
+        what = "two independent calls"
+        if evidence.broken(answer, what) or evidence.short(answer, what):
             return
         paths = {str(_path(call)) for call in answer.calls if _path(call)}
         answer.tool_call_valid = bool(answer.calls) and len(paths) == len(answer.calls)
@@ -55,6 +54,8 @@ async def _check_forced(client: Client, evidence: Evidence) -> None:
             if answer.is_refused:
                 evidence.facts["capabilities.forced_tool_choice"] = False
             return
+        if evidence.short(answer, f"tool choice {choice!r}"):
+            return
         called = [call.name for call in answer.calls]
         is_called = bool(called) and set(called) == {READ_FILE.name}
         what = f"tool choice {choice!r}: called {called or 'nothing'}"
@@ -62,23 +63,25 @@ async def _check_forced(client: Client, evidence: Evidence) -> None:
     evidence.facts["capabilities.forced_tool_choice"] = all(good)
 
 
-async def check_tool_round_trip(client: Client, plan: Plan) -> Finding:
+async def check_tool_round_trip(client: Client, plan: Plan, evidence: Evidence) -> None:
     """A tool call in the form of the dialect, its result sent back, and an answer that uses it."""
-    evidence = Evidence()
     asked = Turn(role="user", text="Which word stands in src/secret.txt? Read it with read_file.")
     answer = await client.call(Ask(turns=(asked,), tools=(READ_FILE,)))
     if evidence.broken(answer, "a call with a tool"):
         if answer.is_refused:
             evidence.facts["capabilities.tools"] = False
-        return evidence.finding()
+        return
+    if evidence.short(answer, "a call with a tool"):
+        return
     is_formed = _check_form(evidence, answer, FINISH[client.endpoint.dialect])
     if not answer.calls or not all(call.id for call in answer.calls):
-        return evidence.finding()
-    called = Turn(role="assistant", text=answer.text, calls=answer.calls)
+        return
+    called = Turn(role="assistant", text=answer.text, calls=answer.calls, message=answer.message)
     results = [Turn(role="tool", text=_SECRET, result_of=call.id) for call in answer.calls]
     final = await client.call(Ask(turns=(asked, called, *results), tools=(READ_FILE,)))
-    if evidence.broken(final, "the result of a tool"):
-        return evidence.finding()
+    what = "the result of a tool"
+    if evidence.broken(final, what) or evidence.short(final, what):
+        return
     is_used = evidence.judged(
         _SECRET in final.text,
         "the answer uses the result",
@@ -86,7 +89,6 @@ async def check_tool_round_trip(client: Client, plan: Plan) -> Finding:
     )
     if is_formed and is_used:
         evidence.facts["capabilities.tools"] = True
-    return evidence.finding()
 
 
 def _check_form(evidence: Evidence, answer: Answer, finish: str) -> bool:

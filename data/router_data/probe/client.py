@@ -22,8 +22,10 @@ from router_model.types import PriceCard
 if TYPE_CHECKING:
     import httpx
 
-# The estimate of a prompt's tokens is off by some per cent, and vocabularies differ.
+# The estimate of a prompt's tokens is off by some per cent, and vocabularies differ: by how much
+# is seen from the first call of some length.
 MARGIN: Final = 1.3
+_FIRST_MARGIN: Final = 2.5
 _FRAME_TOKENS: Final = 400
 # One wrong usage must not make every later call too dear to reserve.
 _MAX_RATIO: Final = 3.0
@@ -97,7 +99,7 @@ class Client:
         """The answer, whatever it is; raises BudgetExhaustedError before a call is made."""
         estimated = estimate_of(ask)
         limit = ask.max_tokens or self.endpoint.max_tokens
-        margin = MARGIN * max([1.0, *self._ratios])
+        margin = MARGIN * max([1.0, *self._ratios]) if self._ratios else _FIRST_MARGIN
         reserved = worst_case_cost(
             self.endpoint.price,
             input_tokens=math.ceil(estimated * margin) + _FRAME_TOKENS,

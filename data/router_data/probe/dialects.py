@@ -13,6 +13,7 @@ from router_model.usage import usage_of
 Dialect = Literal["openai", "anthropic"]
 MARKER: Final = {"cache_control": {"type": "ephemeral"}}
 ANTHROPIC_VERSION: Final = "2023-06-01"
+_CACHE_NAMES: Final = ("cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens")
 _PATHS: Final = {"openai": "/chat/completions", "anthropic": "/v1/messages"}
 
 Json = dict[str, Any]
@@ -52,13 +53,31 @@ def body_of(ask: Ask, *, dialect: Dialect, model: str, max_tokens: int, limit_na
 
 def read_answer(document: Mapping[str, Any], *, dialect: Dialect) -> Answer:
     """A whole answer; `problem` says what it lacks."""
+    if document.get("error"):
+        return Answer(status=200, problem="an error", error_text=str(document["error"])[:300])
     read = _read_openai if dialect == "openai" else _read_anthropic
     try:
         answer = read(document)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         return Answer(status=200, problem=f"answer is not of this format: {error!r}")
     answer.usage = usage_or_none(document.get("usage"))
+    answer.tells_cache = tells_cache(document.get("usage"))
     return answer
+
+
+def tells_cache(usage: object) -> bool:
+    """True where a usage says how many tokens came from a cache, be it none.
+
+    >>> tells_cache({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 0}})
+    True
+    >>> tells_cache({"prompt_tokens": 9, "prompt_tokens_details": None})
+    False
+    """
+    if not isinstance(usage, Mapping):
+        return False
+    details = usage.get("prompt_tokens_details")
+    inner = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    return inner is not None or any(usage.get(name) is not None for name in _CACHE_NAMES)
 
 
 def usage_or_none(document: object) -> Usage | None:
@@ -104,6 +123,8 @@ def _plain(tool: Tool) -> Json:
 
 
 def _openai_turn(turn: Turn) -> Json:
+    if turn.message is not None:
+        return dict(turn.message)
     if turn.role == "tool":
         return {"role": "tool", "tool_call_id": turn.result_of, "content": turn.text}
     message: Json = {"role": turn.role, "content": turn.text or None}
@@ -142,6 +163,8 @@ def _anthropic(ask: Ask) -> Json:
 
 
 def _anthropic_turn(turn: Turn) -> Json:
+    if turn.message is not None:
+        return dict(turn.message)
     if turn.role == "tool":
         block = {"type": "tool_result", "tool_use_id": turn.result_of, "content": turn.text}
         return {"role": "user", "content": [block]}
@@ -158,7 +181,7 @@ def _merged(messages: list[Json]) -> list[Json]:
     merged: list[Json] = []
     for message in messages:
         if merged and merged[-1]["role"] == message["role"]:
-            merged[-1]["content"] += message["content"]
+            merged[-1]["content"] = merged[-1]["content"] + message["content"]
         else:
             merged.append(message)
     return merged
@@ -171,14 +194,15 @@ def _read_openai(document: Mapping[str, Any]) -> Answer:
         Call(
             id=str(item.get("id") or ""),
             name=str(item["function"]["name"]),
-            arguments=item["function"]["arguments"],
+            arguments=_text_or_repr(item["function"]["arguments"]),
         )
         for item in message.get("tool_calls") or ()
     )
     return Answer(
         status=200,
-        text=message.get("content") or "",
+        text=_plain_text(message.get("content")),
         calls=calls,
+        message=message,
         finish=str(choice.get("finish_reason") or ""),
     )
 
@@ -189,7 +213,7 @@ def _read_anthropic(document: Mapping[str, Any]) -> Answer:
         Call(
             id=str(block.get("id") or ""),
             name=str(block["name"]),
-            arguments=_text_of(block.get("input")),
+            arguments=msgspec.json.encode(block.get("input")).decode(),
         )
         for block in blocks
         if block["type"] == "tool_use"
@@ -198,9 +222,18 @@ def _read_anthropic(document: Mapping[str, Any]) -> Answer:
         status=200,
         text="".join(block["text"] for block in blocks if block["type"] == "text"),
         calls=calls,
+        message={"role": "assistant", "content": blocks},
         finish=str(document.get("stop_reason") or ""),
     )
 
 
-def _text_of(value: object) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+def _text_or_repr(arguments: object) -> str:
+    """The arguments, which are a text in this dialect; anything else has to be seen as wrong."""
+    return arguments if isinstance(arguments, str) else repr(arguments)
+
+
+def _plain_text(content: object) -> str:
+    """The text of a message that may come in parts."""
+    if isinstance(content, list):
+        return "".join(part.get("text") or "" for part in content)
+    return content if isinstance(content, str) else ""

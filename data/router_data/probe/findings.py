@@ -110,6 +110,13 @@ class Evidence:
             self.unknown(f"{what}: {answer.problem} {answer.error_text}".rstrip())
         return True
 
+    def short(self, answer: Answer, what: str) -> bool:
+        """True where the limit on output cut the answer off: then it can't be judged."""
+        is_short = answer.finish in ("length", "max_tokens")
+        if is_short:
+            self.unknown(f"{what}: cut off by the limit on output, raise --max-output-tokens")
+        return is_short
+
     def finding(self) -> Finding:
         """Failed if any part failed, else unknown if any is, else passed."""
         return Finding(

@@ -37,11 +37,14 @@ def write_overlay(
     if "models" not in document:
         document["models"] = tomlkit.table(is_super_table=True)
     models = cast(dict[str, Any], document["models"])
+    if not isinstance(models, Mapping) or not isinstance(models.get(model, {}), Mapping):
+        raise CatalogError(f'{path}: models: expected tables like [models."{model}"]')
     if model not in models:
         models[model] = tomlkit.table()
     table = models[model]
     for name, value in base.items():
-        table.setdefault(name, value)
+        if name not in table:
+            table[name] = _inline(value) if isinstance(value, Mapping) else value
     for fact, value in facts.items():
         _put(table, fact.split("."), value)
     _replace(path, tomlkit.dumps(document))
@@ -80,6 +83,15 @@ def _put(table: Any, names: list[str], value: bool | int | str) -> None:
     if names[0] not in table:
         table[names[0]] = tomlkit.inline_table()
     _put(table[names[0]], names[1:], value)
+
+
+def _inline(values: Mapping[str, Any]) -> Any:
+    """A table in one line: one of its own could swallow what follows it in the file."""
+    import tomlkit
+
+    table = tomlkit.inline_table()
+    table.update(values)
+    return table
 
 
 def _replace(path: Path, text: str) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from tqdm import tqdm
@@ -17,9 +17,9 @@ from router_data.probe.checks_retry import check_retry
 from router_data.probe.checks_stream import check_streaming
 from router_data.probe.checks_tools import check_parallel_tools, check_tool_round_trip
 from router_data.probe.client import Client, Record
-from router_data.probe.findings import Finding, Plan
+from router_data.probe.findings import Evidence, Finding, Plan
 
-Check = Callable[[Client, Plan], Awaitable[Finding]]
+Check = Callable[[Client, Plan, Evidence], Awaitable[None]]
 Status = Literal["pass", "fail", "unknown", "not run"]
 
 # The cheap ones first, so that a small budget answers most of the questions.
@@ -82,15 +82,19 @@ class Run:
         return {path: value for item in self.checked for path, value in item.finding.facts.items()}
 
     def complete(self, reason: str) -> None:
-        """Mark what is left as not run."""
-        done = {item.name for item in self.checked}
-        left = [name for name in self.names if name not in done]
-        if left:
+        """Say of what is left, and of a check that was cut short, that it was not run."""
+        short = f"not run: {reason.split(':')[0]}"
+        done = {item.name: item for item in self.checked}
+        nothing = Finding("unknown", ())
+        items = [done.get(name) or Checked(name, "not run", nothing) for name in self.names]
+        if any(item.status == "not run" for item in items):
             self.stopped = reason
-        short = reason.split(":")[0]
-        self.checked += [
-            Checked(name, "not run", Finding("unknown", (f"not run: {short}",))) for name in left
-        ]
+        self.checked = [_noted(item, short) if item.status == "not run" else item for item in items]
+
+
+def _noted(item: Checked, note: str) -> Checked:
+    """The check with what it had seen before it was cut short, and why it was."""
+    return replace(item, finding=replace(item.finding, evidence=(*item.finding.evidence, note)))
 
 
 async def run_checks(
@@ -127,16 +131,19 @@ async def _run_one(
     client.check = name
     first, spent = len(client.records), client.budget.spent_usd
     n_calls, start = client.n_calls, time.perf_counter()
+    evidence = Evidence()
+    is_whole = False
     try:
-        finding = await CHECKS[name](client, plan)
+        await CHECKS[name](client, plan, evidence)
+        is_whole = True
     finally:
         records = client.records[first:]
         keep(records)
-    usages = [record.answer.usage for record in records if record.answer.usage is not None]
-    run.checked.append(
-        Checked(
+        finding = evidence.finding()
+        usages = [record.answer.usage for record in records if record.answer.usage is not None]
+        item = Checked(
             name,
-            finding.result,
+            finding.result if is_whole else "not run",
             finding,
             n_calls=client.n_calls - n_calls,
             input_tokens=sum(usage.input_tokens for usage in usages),
@@ -145,4 +152,4 @@ async def _run_one(
             cost_usd=client.budget.spent_usd - spent,
             seconds=time.perf_counter() - start,
         )
-    )
+        run.checked.append(item)
