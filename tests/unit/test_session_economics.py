@@ -12,9 +12,9 @@ from routers import encoder, joint_predictor
 from router_data.agents import simulate_agents
 from router_data.bandit_log import log_with_policy
 from router_data.logging_policy import LoggingPolicy
-from router_data.session_turns import load_session_turns
+from router_data.session_turns import SessionTurns, load_session_turns
 from router_model.artifact import verify
-from router_model.economics import ECONOMICS_FILE, GAP_EDGES_S, PRIOR, Economics
+from router_model.economics import ECONOMICS_FILE, GAP_EDGES_S, PRIOR, Economics, save_economics
 from router_model.tenants import TenantOffsets
 from router_model.types import StepType
 from router_training.artifacts import write_artifact
@@ -23,7 +23,9 @@ from router_training.learned import learned_beside
 from router_training.params import TrainingParams
 from router_training.session_economics import (
     IDLE_MS,
+    LONGEST,
     PriorWeights,
+    economics_of,
     fit_economics,
     moments,
 )
@@ -181,6 +183,27 @@ def test_few_sessions_stay_near_the_prior(tmp_path: Path) -> None:
     assert after.low < after.turns < after.high
     assert found.horizon(StepType.MAIN, 5) == PRIOR.horizon(StepType.MAIN, 5)
     found.check()
+
+
+def test_a_session_without_end_leaves_an_artifact_that_loads(tmp_path: Path) -> None:
+    n = 12_000
+    endless = SessionTurns(
+        session=np.zeros(n, dtype=np.int64),
+        turn=np.arange(n),
+        remaining=np.arange(n)[::-1],
+        step_type=np.array(["tool_result"] * n, dtype=object),
+        model=np.array(["small"] * n, dtype=object),
+        ts_ms=START + 1_000 * np.arange(n),
+        input_tokens=np.full(n, 5_000.0),
+        billed_tokens=np.full(n, np.nan),
+        cached_tokens=np.full(n, np.nan),
+        expected_tokens=np.full(n, np.nan),
+        latest_ms=LATE + 1_000 * n,
+    )
+    found = economics_of(endless, weights=FULL_WEIGHT)
+    save_economics(found, tmp_path)
+    assert Economics.load(tmp_path) == found
+    assert found.horizon(StepType.TOOL_RESULT, 1).turns == pytest.approx(LONGEST)
 
 
 def test_estimates_recover_a_simulated_log(tmp_path: Path) -> None:

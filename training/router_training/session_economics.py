@@ -19,6 +19,7 @@ A cache is hit when at least half of what was expected to be cached was billed a
 """
 
 from collections.abc import Mapping
+from math import hypot
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,8 @@ Bools = NDArray[np.bool_]
 
 IDLE_MS: Final = 3_600_000
 """A session that was silent for this long before the end of the log is over."""
+LONGEST: Final = 2_000
+"""More calls to come than this count as so many: a loop that nobody stopped is no plan."""
 N_RESAMPLES: Final = 200
 _LOW, _HIGH = 0.025, 0.975
 # A ratio of billed to estimated tokens beyond this is a mistake in the bill.
@@ -108,7 +111,7 @@ def _horizons(
             prior = PRIOR.horizons[step_type.value][place]
             horizons.append(
                 horizon_of(
-                    turns.remaining[rows],
+                    np.minimum(turns.remaining[rows], LONGEST),
                     is_open[rows],
                     turns.session[rows],
                     prior=prior,
@@ -139,21 +142,30 @@ def horizon_of(
         return prior
     n = len(names)
     turns, second, p_any = moments(remaining, is_open, np.ones(len(remaining)))
-    drawn = rng.multinomial(n, np.full(n, 1.0 / n), size=N_RESAMPLES).astype(np.float64)
-    means = [moments(remaining, is_open, row[index])[0] for row in drawn]
-    low, high = np.quantile(means, (_LOW, _HIGH))
-    ours = n / (n + weight)
-    theirs = 1.0 - ours
-    expected = ours * turns + theirs * prior.turns
-    below = np.hypot(ours * max(0.0, turns - low), theirs * (prior.turns - prior.low))
-    above = np.hypot(ours * max(0.0, high - turns), theirs * (prior.high - prior.turns))
+    means = []
+    for _ in range(N_RESAMPLES):
+        times_drawn = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float64)
+        means.append(moments(remaining, is_open, times_drawn[index])[0])
+    low, high = np.quantile(means, (_LOW, _HIGH)).tolist()
+    own = Horizon(
+        turns=turns, low=min(low, turns), high=max(high, turns), second=second, n=n, p_any=p_any
+    )
+    return _mixed(own, prior, share=n / (n + weight))
+
+
+def _mixed(own: Horizon, prior: Horizon, *, share: float) -> Horizon:
+    """The mixture that takes T from the log with probability `share`, else from the prior."""
+    rest = 1.0 - share
+    turns = share * own.turns + rest * prior.turns
+    below = hypot(share * (own.turns - own.low), rest * (prior.turns - prior.low))
+    above = hypot(share * (own.high - own.turns), rest * (prior.high - prior.turns))
     return Horizon(
-        turns=expected,
-        low=max(0.0, expected - float(below)),
-        high=expected + float(above),
-        second=ours * second + theirs * prior.second,
-        n=n,
-        p_any=ours * p_any + theirs * prior.p_any,
+        turns=turns,
+        low=max(0.0, turns - below),
+        high=turns + above,
+        second=share * own.second + rest * prior.second,
+        n=own.n,
+        p_any=share * own.p_any + rest * prior.p_any,
     )
 
 
