@@ -33,7 +33,8 @@ After m has answered, the session does what costs least: it stays, or goes on wi
     Q(m) = min(Stay(m), min over b != m of Go(b)),
 
 and the later cost of m is Q(m) - min Q. Under a threshold only adequate models are gone on with
-(and stayed with), and if there is none, those of the highest p. Plans with a second change are
+(and stayed with), and if there is none, those of the highest p; a model whose window would not
+hold the next call is out. Plans with a second change are
 left out: the next call decides anew. Go(b) does not depend on m, so all Q need its two least
 values: the work is linear in the number of models.
 
@@ -136,8 +137,12 @@ def _courses(
     min_adequacy: float | None,
     service_tier: str | None,
 ) -> list[Course]:
-    """Those of the models that a session may go on with; a model of unknown price is none."""
+    """Those of the models that a session may go on with.
+
+    A model of unknown price is none of them, nor one whose window does not hold the next call.
+    """
     able = [option for option in options if option.card.price is not None]
+    able = [option for option in able if _holds_next(option, economics)] or able
     if min_adequacy and able:
         failure_cost_usd = 0.0
         threshold = min(min_adequacy, max(option.p_adequate for option in able))
@@ -149,6 +154,12 @@ def _courses(
         failure_cost_usd=failure_cost_usd,
         service_tier=service_tier,
     )
+
+
+def _holds_next(option: Option, economics: Economics) -> bool:
+    card = option.card
+    window = card.context_window if card.max_input_tokens is None else card.max_input_tokens
+    return option.input_tokens + economics.growth_tokens <= window
 
 
 def _futures(options: Sequence[Option], courses: Sequence[Course], turns: Turns) -> list[_Q]:

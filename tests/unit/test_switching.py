@@ -261,3 +261,14 @@ def test_failures_do_not_count_under_a_threshold() -> None:
         for failure in (0.0, 1.0)
     ]
     assert with_and_without[0] == with_and_without[1]
+
+
+def test_a_session_does_not_go_on_with_a_model_that_it_outgrows() -> None:
+    cheap = option("cheap", price=CHEAP)
+    full = structs.replace(cheap, card=structs.replace(cheap.card, context_window=20_400))
+    wide = option("wide", price=DEAR)
+    found = later_costs([full, wide], horizon=fixed(5), economics=KNOWN)
+    assert [one.continues_with for one in found] == ["wide", "wide"]
+    # What it answers now is then written by the other.
+    assert found[0].cost_usd == pytest.approx(20_000 * (6.25 - 0.5) / 1e6)
+    assert later_costs([full], horizon=fixed(5), economics=KNOWN)[0].continues_with == "cheap"
