@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from router_model.escalation import Escalation, escalation_from
 from router_model.features import SCHEMA
@@ -30,6 +31,7 @@ Flags = NDArray[np.bool_]
 
 _DEEPEST: Final = 3
 _RIDGE: Final = 0.1
+_LEAST_P: Final = 1e-4
 
 
 class Turns(Struct, frozen=True, kw_only=True):
@@ -132,26 +134,35 @@ def sign_figures(
     turns: Turns,
     *,
     signs: Sequence[str] = tuple(SIGNS),
+    p_known: Floats | None = None,
     least_calls: int = 20,
     resampling: Resampling | None = None,
 ) -> tuple[SignFigures, ...]:
-    """The odds ratio of every sign that enough calls show."""
+    """The odds ratio of every sign that enough calls show.
+
+    With `p_known`, a predictor's P(adequate) of every call, it is that of what the sign says
+    beyond the prediction: 1 where a predictor has seen all of it.
+    """
     found = []
     for name in signs:
         flag = SIGNS[name](turns)
         if least_calls <= flag.sum() <= len(flag) - least_calls:
-            ratio = _odds_ratio(turns, flag, resampling or Resampling(n_resamples=200))
+            ratio = _odds_ratio(turns, flag, p_known, resampling or Resampling(n_resamples=200))
             n_sessions = len(np.unique(turns.session[flag]))
             found.append(SignFigures(name, int(flag.sum()), n_sessions, ratio))
     return tuple(found)
 
 
-def _odds_ratio(turns: Turns, flag: Flags, resampling: Resampling) -> Interval:
+def _odds_ratio(
+    turns: Turns, flag: Flags, p_known: Floats | None, resampling: Resampling
+) -> Interval:
     """exp of the sign's coefficient in a logistic regression of the session's success."""
     length = np.log1p(turns.of("n_tool_calls"))
     models = np.unique(turns.model)[1:]
     dummies = (turns.model[:, None] == models[None, :]).astype(np.float64)
     rows = np.column_stack([flag, length, length**2, dummies])
+    if p_known is not None:
+        rows = np.column_stack([rows, logit(np.clip(p_known, _LEAST_P, 1.0 - _LEAST_P))])
 
     def ratio(weight: Floats) -> float:
         fitted = fit_glm(rows, turns.is_success, weight=weight, ridge=_RIDGE)
