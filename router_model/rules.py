@@ -23,6 +23,9 @@ from router_model.types import Candidate, ModelCard
 from router_model.warmth import Warmth, expected_call_cost, input_usages, lifetime_s
 from router_model.weighing import Bar, Chooser, options_of
 
+N_SHOWN = 4
+"""Candidates from the first choice on whose later costs are told."""
+
 
 class Rule(Struct, frozen=True, kw_only=True):
     """What one rule did. `usd` None: it has no price (an excluded model without one)."""
@@ -154,7 +157,10 @@ def _cost(card: ModelCard, candidate: Candidate, situation: Situation, warmth: W
 
 
 def _session(told: Told) -> list[Rule]:
-    """What keeping or switching costs the rest of the session, for each candidate."""
+    """What keeping or switching costs the rest of the session.
+
+    For the chosen model, the session's, and the next ones; `candidates` has it for all.
+    """
     session = told.situation.session
     rules = []
     if session.is_lost:
@@ -163,7 +169,8 @@ def _session(told: Told) -> list[Rule]:
     if told.situation.is_side_call:
         return [*rules, *_side_call(told)]
     horizon = told.chooser.horizon(told.situation)
-    for candidate in told.candidates:
+    shown = {told.chosen.model, session.model, *(c.model for c in told.candidates[:N_SHOWN])}
+    for candidate in (c for c in told.candidates if c.model in shown):
         rules.append(
             Rule(
                 rule="later_session",

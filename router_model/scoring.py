@@ -23,7 +23,13 @@ from router_model.schema_complexity import schema_complexity
 from router_model.session_view import NO_SESSION, SessionView
 from router_model.tenants import TenantOffsets
 from router_model.types import Candidate, ModelCard, Request, StepType
-from router_model.warmth import Warmth, expected_call_cost, lifetime_s, warmth_of
+from router_model.warmth import (
+    Warmth,
+    expected_call_cost,
+    input_tokens_of,
+    lifetime_s,
+    warmth_of,
+)
 
 Vector = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -172,13 +178,15 @@ class Scorer:
     def _input_tokens(self, card: ModelCard, situation: Situation) -> int:
         """The estimate, corrected by what this model was last billed, and how it counts images."""
         prefix = situation.session.prefixes.get(card.id)
-        # A ratio of 1 is what a session starts with, before any bill.
-        billed = 1.0 if prefix is None else prefix.token_ratio
-        ratio = self.economics.token_ratio_of(card.id) if billed == 1.0 else billed
-        tokens = round(situation.input_tokens * ratio)
+        tokens = input_tokens_of(
+            prefix,
+            situation.input_tokens,
+            token_ratio=self.economics.token_ratio_of(card.id),
+        )
         images = situation.asking.images
         # A bill of the session has counted them by the model's own rule already.
-        return tokens + image_correction(images, card) if images and billed == 1.0 else tokens
+        is_billed = prefix is not None and prefix.billed_tokens > 0
+        return tokens if is_billed or not images else tokens + image_correction(images, card)
 
     def _warmth(self, card: ModelCard, situation: Situation, input_tokens: int) -> Warmth:
         return warmth_of(

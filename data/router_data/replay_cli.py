@@ -189,7 +189,10 @@ def _rows(store: Store, decision_id: str | None) -> Iterator[dict[str, Any]]:
         params = [decision_id, decision_id, FIRST_SCHEMA, *after, PAGE_ROWS]
         page = store.query(_PAGE, params)
         for row in page:
-            yield row | {"candidates": msgspec.json.decode(row["candidates"] or b"null")}
+            yield row | {
+                name: msgspec.json.decode(row[name] or b"null")
+                for name in ("candidates", "situation")
+            }
         if len(page) < PAGE_ROWS:
             return
         after = (page[-1]["tenant"], page[-1]["decision_id"])

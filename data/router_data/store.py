@@ -40,7 +40,7 @@ _SPEND = """
     group by all order by cost_usd desc, "group"
 """
 _ATTEMPTS = 3
-_JSON_COLUMNS = ("excluded", "candidates", "signals", "shadow")
+_JSON_COLUMNS = ("excluded", "candidates", "signals", "shadow", "situation")
 _DECISION = "select * from decisions where decision_id = ? and (? is null or tenant = ?) limit 2"
 _OUTCOMES = "select * from outcomes where decision_id = ? and tenant = ? order by attempt"
 _STORED = """

@@ -111,3 +111,8 @@ def left_tokens(card: ModelCard, tokens: int, *, is_marked: bool) -> int:
 def has_own_prefix(request: Request) -> bool:
     """Whether a compaction continues the conversation rather than quoting it in one message."""
     return any(message.role == "assistant" for message in request.messages)
+
+
+def n_answers(request: Request) -> int:
+    """Answers of the assistant that the request shows: the turns before it, as far as it tells."""
+    return sum(message.role == "assistant" for message in request.messages)

@@ -5,14 +5,13 @@ what its provider saw last, with what the bills taught. A decision is taken as c
 outcome says which model really served and what was billed.
 
 It is the memory of one process. A restart or an eviction loses a session: it is shown as lost, its
-caches count as cold, its pin is gone, locks are found from the request alone, turns are counted
-anew. Another worker never had it. Outcomes of decisions made before a restart teach nothing here.
+caches count as cold, its pin is gone, locks and turns are found from the request alone. Another
+worker never had it. Outcomes of decisions made before a restart teach nothing here.
 
 Times are seconds of one monotonic clock; only the event loop's thread may call.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -21,7 +20,7 @@ from router_model.catalog import Catalog
 from router_model.session_view import NO_SESSION, SessionView
 from router_model.types import Decision, ModelCard, Outcome, Request, StepType, Usage
 from router_serving.frames import FrameKey, FrameMemory, frame_of
-from router_serving.prefixes import HeldPrefix, has_own_prefix, left_by, left_tokens
+from router_serving.prefixes import HeldPrefix, has_own_prefix, left_by, left_tokens, n_answers
 
 SESSION_TTL_S: Final = 24 * 3600.0
 """A session that nobody used for a day is forgotten, and its pin with it."""
@@ -29,7 +28,6 @@ SESSION_TTL_S: Final = 24 * 3600.0
 MAX_PREFIXES: Final = 16
 """Models remembered for one session; the one used longest ago goes first."""
 
-_NOTHING: Final[Mapping[str, int]] = {}
 _Key = tuple[str, str]
 
 
@@ -97,7 +95,9 @@ class SessionMemory:
         frames = self._frames.seen(frame_of(tenant, request) if is_shared else None, now_s)
         if found is None:
             lost = has_own_prefix(request)
-            return SessionView(prefixes=frames, is_lost=lost) if lost or frames else NO_SESSION
+            if not lost and not frames:
+                return NO_SESSION
+            return SessionView(prefixes=frames, turn=n_answers(request), is_lost=lost)
         held = {
             model: prefix.seen(now_s, is_shared=is_shared)
             for model, prefix in found.prefixes.items()
@@ -105,19 +105,6 @@ class SessionMemory:
         return SessionView(
             model=found.model, turn=found.turn, prefixes=frames | held, pin=found.pin
         )
-
-    def cached_tokens(
-        self, tenant: str, session: str, *, input_tokens: int, now_s: float
-    ) -> Mapping[str, int]:
-        """Tokens of the next call that each model probably reads, at most `input_tokens`."""
-        found = self._find((tenant, session), now_s)
-        if found is None:
-            return _NOTHING
-        return {
-            model: min(prefix.tokens, input_tokens)
-            for model, prefix in found.prefixes.items()
-            if prefix.is_warm(now_s)
-        }
 
     def remember(
         self,

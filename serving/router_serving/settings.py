@@ -96,7 +96,7 @@ class Settings(BaseSettings):
         default=20_000,
         ge=0,
         description="Sessions whose warm prefixes are remembered: higher prices caches right for "
-        "more of them, at about 0.5 kB each.",
+        "more of them, at about 1.5 kB each.",
     )
     reload_poll_s: float = Field(
         default=5.0,

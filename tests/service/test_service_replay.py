@@ -175,5 +175,5 @@ def test_an_altered_row_is_told_and_fails(state: Path, tmp_path: Path) -> None:
     assert code == 1
     assert "2 decisions replayed: 1 identical, 1 not" in said
     assert f"altered: {best['model']}.p_adequate: logged" in said
-    assert "1 not replayed: logged before schema 2" in said
+    assert "1 not replayed: logged before schema 3" in said
     assert "'unreadable': embedding: got 1 numbers" in said

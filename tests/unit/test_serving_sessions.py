@@ -65,7 +65,12 @@ def remembered(
 def cached(
     memory: SessionMemory, *, session: str = "s", tokens: int = 9000, now_s: float = 1.0
 ) -> Any:
-    return dict(memory.cached_tokens("t", session, input_tokens=tokens, now_s=now_s))
+    view = memory.view("t", session, LATER, now_s=now_s)
+    return {
+        model: min(prefix.tokens, tokens)
+        for model, prefix in view.prefixes.items()
+        if prefix.tokens and prefix.age_s < prefix.ttl_s
+    }
 
 
 def test_the_prefix_of_the_last_call_is_warm_for_its_model() -> None:
@@ -171,7 +176,7 @@ def seen(
 def test_a_new_conversation_is_no_session_and_a_history_nobody_remembers_is_lost() -> None:
     memory = SessionMemory(10)
     assert seen(memory, REQUEST) == NO_SESSION
-    assert seen(memory, LATER) == SessionView(is_lost=True)
+    assert seen(memory, LATER) == SessionView(turn=1, is_lost=True)
     remembered(memory)
     assert not seen(memory, LATER).is_lost
 
