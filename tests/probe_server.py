@@ -68,7 +68,9 @@ class Endpoint:
             error = dialects.error(dialect, text)
             return JSONResponse(error, status) if text else Response(status_code=status)
         self.n_active += 1
-        if self.n_active > CALM and (failure := await self._under_load(request)):
+        # Streams only: what a client has given up on counts for a moment longer.
+        is_crowded = seen.stream and self.n_active > CALM
+        if is_crowded and (failure := await self._under_load(request)):
             self.n_active -= 1
             return failure
         await asyncio.sleep(_LATENCY_S)

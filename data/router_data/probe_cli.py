@@ -4,6 +4,7 @@ import asyncio
 import math
 import os
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
@@ -20,10 +21,13 @@ from router_data.probe.report import report_document, summary_line, write_report
 from router_data.probe.runner import CHECKS, Run
 from router_data.probe.session import ProbeSession
 from router_model.catalog import Catalog
-from router_model.errors import RouterError
+from router_model.errors import LogError, RouterError
 from router_model.types import ModelCard, PriceCard
 
+_NEEDED: Final = ("httpx", "jsonschema", "tomlkit")
 _DIALECTS: Final = ("openai", "anthropic")
+# Of a declared window: tokens are estimated, and vocabularies differ.
+_ROOM: Final = 0.8
 OVERLAY_FILE: Final = "overlay.toml"
 
 BaseUrl = Annotated[
@@ -101,12 +105,16 @@ def probe_command(
     Example: router-data probe --base-url https://api.example.com/v1 --model my-model
     --api-key-env EXAMPLE_KEY --max-usd 0.50
     """
+    _check_installed()
     names = _names(only)
     _check_amounts(max_usd, price_input, price_output, price_cache_read, price_cache_write)
+    _check_writable(out)
     overlay = overlay or out / OVERLAY_FILE
     try:
         catalog = shipped_catalog(*([overlay] if overlay.exists() else []))
         card = catalog.resolve(model)
+        declared = (card.max_input_tokens or card.context_window) if card else None
+        window = context_window or declared
         endpoint = Endpoint(
             base_url=base_url,
             model=model,
@@ -120,11 +128,11 @@ def probe_command(
         )
         plan = Plan(
             nonce=str(ULID()).lower(),
-            context_tokens=context_tokens,
+            context_tokens=_fitting(context_tokens, window, model, max_output_tokens),
             sessions=sessions,
             seed=seed,
             max_slowdown=max_slowdown,
-            context_window=context_window or (card.context_window if card else None),
+            context_window=window,
             min_cache_tokens=card.min_cache_tokens if card else None,
             usage_delay_s=usage_delay_s,
         )
@@ -146,9 +154,10 @@ def _run(session: ProbeSession, names: tuple[str, ...], *, progress: bool) -> Ru
         asyncio.run(session.run(run, progress=progress))
     except KeyboardInterrupt:
         run.complete("interrupted: stopped by Ctrl-C")
-    except ModuleNotFoundError as error:
-        typer.echo(f"error: a probe needs pip install 'router-model[probe]': {error}", err=True)
-        raise typer.Exit(1) from error
+    except LogError as error:
+        # What was paid for is reported all the same.
+        run.complete(f"log: {error}")
+        run.stopped = f"log: {error}"
     finally:
         session.close()
     return run
@@ -171,12 +180,12 @@ def _write(
     if card is None:
         base = base_of(session.endpoint, largest=session.largest_input, provider=provider)
         facts |= widened(catalog.get(session.model_id), largest=session.largest_input)
+    document = report_document(run, about=session.about(now.isoformat(timespec="seconds")))
+    paths = write_report(out, document)
     if facts:
         write_overlay(
             overlay, model=session.model_id, facts=facts, base=base, on=now.date().isoformat()
         )
-    document = report_document(run, about=session.about(now.isoformat(timespec="seconds")))
-    paths = write_report(out, document)
     for item in run.checked:
         typer.echo(summary_line(item))
     budget = session.budget
@@ -184,6 +193,15 @@ def _write(
     typer.echo(f"report: {paths[1]}" + (f", facts: {overlay}" if facts else ", no facts"))
     if run.stopped:
         typer.echo(f"stopped early: {run.stopped}", err=True)
+
+
+def _check_installed() -> None:
+    """All that a probe imports on its way has to be there before the first call is paid for."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        needs = "a probe needs pip install 'router-model[probe]'"
+        typer.echo(f"error: {needs}: no module {', '.join(missing)}", err=True)
+        raise typer.Exit(1)
 
 
 def _names(only: list[str] | None) -> tuple[str, ...]:
@@ -198,6 +216,23 @@ def _check_amounts(*amounts: float | None) -> None:
     for amount in amounts:
         if amount is not None and not math.isfinite(amount):
             raise typer.BadParameter(f"got {amount}, expected a number of dollars")
+
+
+def _check_writable(out: Path) -> None:
+    """A run that is paid for must not end without its report."""
+    place = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        raise typer.BadParameter(f"--out: {place} is no folder that can be written to")
+
+
+def _fitting(context_tokens: int, window: int | None, model: str, n_output: int) -> int:
+    """As many tokens as asked for, if the window has room for them.
+
+    What an overlay says of a model of its own may be no more than what a probe saw of it.
+    """
+    if window is None or shipped_catalog().resolve(model) is None:
+        return context_tokens
+    return min(context_tokens, max(1_000, int(_ROOM * window) - n_output))
 
 
 def _dialect(name: str) -> Dialect:

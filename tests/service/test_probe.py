@@ -177,6 +177,25 @@ def test_a_budget_stops_before_the_call_that_could_exceed_it(tmp_path: Path) -> 
     assert endpoint.spent_usd <= 0.03
 
 
+def test_what_was_seen_before_the_budget_ended_a_check_is_reported(tmp_path: Path) -> None:
+    with serving(Endpoint()) as url:
+        probed = probe(url, tmp_path, "--max-usd", "0.012", "--only", "context")
+    assert probed.results() == {"context": "not run"}
+    assert "pass: needles at" in probed.evidence("context")
+    (check,) = probed.report["checks"]
+    assert 0 < check["n_calls"] < 6
+    assert 0 < check["cost_usd"] <= 0.012
+
+
+def test_a_log_that_can_not_be_written_costs_no_report(tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("no folder", encoding="utf-8")
+    with serving(Endpoint()) as url:
+        probed = probe(url, tmp_path, "--only", "tool_round_trip")
+    assert probed.exit_code == 1
+    assert "stopped early: log:" in probed.output
+    assert "pass: the answer uses the result" in probed.evidence("tool_round_trip")
+
+
 def test_no_call_is_made_that_no_budget_covers(tmp_path: Path) -> None:
     endpoint = Endpoint()
     with serving(endpoint) as url:

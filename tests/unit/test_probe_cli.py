@@ -32,6 +32,7 @@ def test_the_help_has_an_example() -> None:
         ((*PRICES, "--max-usd", "inf"), "got inf"),
         ((*PRICES, "--max-usd", "-1"), "'--max-usd'"),
         (("--price-input", "nan", "--price-output", "1"), "'--price-input'"),
+        ((*PRICES, "--out", __file__ + "/deep"), "no folder that can be written to"),
         ((*PRICES, "--sessions", "0"), "'--sessions'"),
     ],
 )

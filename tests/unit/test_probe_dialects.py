@@ -76,7 +76,7 @@ def test_a_seed_and_json_mode_are_sent_where_the_format_has_them() -> None:
 @pytest.mark.parametrize("dialect", WIRE)
 def test_an_answer_is_sent_back_with_all_that_came_with_it(dialect: Dialect) -> None:
     block = {"type": "thinking", "thinking": "hm", "signature": "s"}
-    documents = {
+    documents: dict[str, dict[str, Any]] = {
         "openai": {"choices": [{"message": {"role": "assistant", "reasoning_content": "hm"}}]},
         "anthropic": {"content": [block, {"type": "text", "text": "a"}]},
     }

@@ -18,11 +18,14 @@ async def check_load(client: Client, plan: Plan, evidence: Evidence) -> None:
     """Time to the first complete tool call of streamed calls, one at a time and all at once.
 
     Fails where a call under load brings no tool call, or the median wait grows by more than
-    `plan.max_slowdown`.
+    `plan.max_slowdown`. The waits include opening connections, of which a crowd needs more.
     """
-    alone = [await _asked(client, plan, f"alone-{index}", 1) for index in range(N_ALONE)]
-    names = [f"parallel-{index}" for index in range(plan.sessions)]
-    crowd = await asyncio.gather(*(_asked(client, plan, name, plan.sessions) for name in names))
+    alone = []
+    for index in range(N_ALONE):
+        alone.append(_noted(await client.call(_ask(plan, f"alone-{index}")), 1))
+    # Made before the first is sent, or making them would count as waiting.
+    asks = [_ask(plan, f"parallel-{index}") for index in range(plan.sessions)]
+    crowd = await _together(client, asks)
     before = _quantiles(evidence, alone, f"{N_ALONE} calls one at a time", "alone")
     under = _quantiles(evidence, crowd, f"{plan.sessions} sessions at once", "parallel")
     if before is not None and under is not None:
@@ -32,16 +35,28 @@ async def check_load(client: Client, plan: Plan, evidence: Evidence) -> None:
         )
 
 
-async def _asked(client: Client, plan: Plan, name: str, n_sessions: int) -> Answer:
-    nonce = f"{plan.nonce} {name}"
-    ask = Ask(
-        system=filler(_PROMPT_TOKENS, seed=plan.seed, nonce=nonce),
+async def _together(client: Client, asks: list[Ask]) -> list[Answer]:
+    """The answers; where the budget is too small for all, those that were sent are waited for."""
+    results = await asyncio.gather(*(client.call(ask) for ask in asks), return_exceptions=True)
+    answers = [_noted(item, len(asks)) for item in results if isinstance(item, Answer)]
+    for item in results:
+        if isinstance(item, BaseException):
+            raise item
+    return answers
+
+
+def _ask(plan: Plan, name: str) -> Ask:
+    return Ask(
+        system=filler(_PROMPT_TOKENS, seed=plan.seed, nonce=f"{plan.nonce} {name}"),
         turns=(Turn(role="user", text="Call read_file for src/parser.py. Say nothing else."),),
         tools=(READ_FILE, WRITE_FILE),
         stream=True,
         session=f"{plan.nonce}-{name}",
     )
-    answer = await client.call(ask)
+
+
+def _noted(answer: Answer, n_sessions: int) -> Answer:
+    """The answer with its verdict; a call is complete at the latest when the answer is."""
     if answer.calls and answer.tool_call_ms is None and answer.finish:
         answer.tool_call_ms = answer.latency_ms
     answer.tool_call_valid = _is_valid(answer) if answer.calls else None

@@ -138,7 +138,6 @@ async def _run_one(
         is_whole = True
     finally:
         records = client.records[first:]
-        keep(records)
         finding = evidence.finding()
         usages = [record.answer.usage for record in records if record.answer.usage is not None]
         item = Checked(
@@ -153,3 +152,4 @@ async def _run_one(
             seconds=time.perf_counter() - start,
         )
         run.checked.append(item)
+        keep(records)
