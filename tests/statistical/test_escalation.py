@@ -56,9 +56,10 @@ def recorded(name: str) -> Turns:
 @pytest.mark.parametrize("name", RECORDED)
 def test_recorded_sessions_that_escalation_calls_stuck_fail_more_often(name: str) -> None:
     signs = ("escalated at all", "escalated by half or more")
-    some, much = sign_figures(recorded(name), signs=signs, resampling=FEW)
+    some, much = sign_figures(recorded(name), signs=signs)
+    assert some.odds_ratio.high < 1.0
     assert much.odds_ratio.high < 1.0
-    assert much.odds_ratio.estimate < some.odds_ratio.estimate < 0.8
+    assert much.odds_ratio.estimate < some.odds_ratio.estimate
 
 
 @requires_data

@@ -65,7 +65,7 @@ def test_the_last_call_of_a_session_is_followed_by_none_of_the_next() -> None:
 def test_a_sign_of_sessions_that_fail_has_an_odds_ratio_below_one() -> None:
     good, bad = ("......",) * 20, ("..xxx.",) * 20
     known = turns(*good, *bad, success=(1.0,) * 18 + (0.0,) * 6 + (1.0,) * 2 + (0.0,) * 14)
-    (found,) = sign_figures(known, signs=("3 or more in a row",), resampling=FEW)
+    (found,) = sign_figures(known, signs=("3 or more in a row",))
     assert found.n_calls == found.n_sessions == 20
     assert found.odds_ratio.estimate < 0.5
 
@@ -75,13 +75,13 @@ def test_a_prediction_that_has_seen_a_sign_leaves_it_nothing_to_say() -> None:
     seen = np.where(known.of("n_errors_in_a_row") >= 3, 0.2, 0.8)
     known = replace(known, is_success=(seen > 0.5).astype(float))
     signs = ("3 or more in a row",)
-    (alone,) = sign_figures(known, signs=signs, resampling=FEW)
-    (beyond,) = sign_figures(known, signs=signs, p_known=seen, resampling=FEW)
+    (alone,) = sign_figures(known, signs=signs)
+    (beyond,) = sign_figures(known, signs=signs, p_known=seen)
     assert alone.odds_ratio.estimate < beyond.odds_ratio.estimate
 
 
 def test_signs_that_few_calls_show_are_left_out() -> None:
-    assert sign_figures(turns("xxx"), resampling=FEW) == ()
+    assert sign_figures(turns("xxx")) == ()
 
 
 def test_only_agents_have_trajectories() -> None:

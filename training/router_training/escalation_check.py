@@ -3,8 +3,9 @@
 Two questions. Which signs go with sessions that fail: the odds ratio of
 success, a sign against none, at equal numbers of calls and with an intercept for each model. And
 what a failed call costs where calls have failed before: how many failed calls in a row are
-expected if this one fails too. Sessions are resampled whole. What escalation gains is measured on
-simulated sessions in `escalation_gain`: no record shows what another model would have done.
+expected if this one fails too. Intervals are clustered by session. What escalation gains is
+measured on simulated sessions in `escalation_gain`: no record shows what another model would have
+done.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from router_training.glm import fit_glm
 from router_training.intervals import (
     Interval,
     Resampling,
+    group_index,
     weighted_interval,
 )
 from router_training.recorded_sessions import Recording
@@ -136,7 +138,6 @@ def sign_figures(
     signs: Sequence[str] = tuple(SIGNS),
     p_known: Floats | None = None,
     least_calls: int = 20,
-    resampling: Resampling | None = None,
 ) -> tuple[SignFigures, ...]:
     """The odds ratio of every sign that enough calls show.
 
@@ -147,28 +148,35 @@ def sign_figures(
     for name in signs:
         flag = SIGNS[name](turns)
         if least_calls <= flag.sum() <= len(flag) - least_calls:
-            ratio = _odds_ratio(turns, flag, p_known, resampling or Resampling(n_resamples=200))
+            ratio = _odds_ratio(turns, flag, p_known)
             n_sessions = len(np.unique(turns.session[flag]))
             found.append(SignFigures(name, int(flag.sum()), n_sessions, ratio))
     return tuple(found)
 
 
-def _odds_ratio(
-    turns: Turns, flag: Flags, p_known: Floats | None, resampling: Resampling
-) -> Interval:
-    """exp of the sign's coefficient in a logistic regression of the session's success."""
+def _odds_ratio(turns: Turns, flag: Flags, p_known: Floats | None) -> Interval:
+    """exp of the sign's coefficient in a logistic regression of the session's success.
+
+    The standard error is the sandwich of Liang and Zeger (1986), sessions being the clusters:
+    V = H^-1 (sum of s s' over sessions) H^-1, s the session's sum of scores, H the information.
+    """
     length = np.log1p(turns.of("n_tool_calls"))
     models = np.unique(turns.model)[1:]
     dummies = (turns.model[:, None] == models[None, :]).astype(np.float64)
     rows = np.column_stack([flag, length, length**2, dummies])
     if p_known is not None:
         rows = np.column_stack([rows, logit(np.clip(p_known, _LEAST_P, 1.0 - _LEAST_P))])
-
-    def ratio(weight: Floats) -> float:
-        fitted = fit_glm(rows, turns.is_success, weight=weight, ridge=_RIDGE)
-        return float(np.exp(fitted.coef[0]))
-
-    return weighted_interval(turns.session, ratio, resampling=resampling)
+    fitted = fit_glm(rows, turns.is_success, ridge=_RIDGE)
+    p = fitted.predict(rows)
+    table = np.column_stack([rows, np.ones(len(rows))])
+    ridge = np.diag([_RIDGE] * rows.shape[1] + [0.0])
+    bread = np.linalg.inv(table.T @ (table * (p * (1.0 - p))[:, None]) + ridge)
+    session, n_sessions = group_index(turns.session)
+    scores = np.zeros((n_sessions, table.shape[1]))
+    np.add.at(scores, session, table * (turns.is_success - p)[:, None])
+    error = float(np.sqrt((bread @ scores.T @ scores @ bread)[0, 0]))
+    low, middle, high = np.exp(fitted.coef[0] + np.array([-1.96, 0.0, 1.96]) * error).tolist()
+    return Interval(middle, low, high)
 
 
 def failure_figures(
