@@ -19,6 +19,7 @@ Piece = tuple[float, float, float]
 _Rates = tuple[float, float, float, float]
 # With 6 values the cost beyond a price tier is within 3% of that of all lengths of a session.
 _N_POINTS: Final = 6
+_MOST_KEPT: Final = 256
 _LEAST: Final = 1e-9
 
 
@@ -72,6 +73,8 @@ class Turns(Struct, frozen=True, kw_only=True):
             return self.sum, self.weighted
         found = self._until.get(last)
         if found is None:
+            if len(self._until) >= _MOST_KEPT:  # every length of a prefix has turns of its own
+                self._until.clear()
             reached = [(weight, min(n, last)) for weight, n in self.points]
             found = self._until[last] = (
                 sum(weight * n for weight, n in reached),

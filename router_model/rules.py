@@ -18,10 +18,10 @@ from router_model.logged_decision import LoggedDecision, situation_of
 from router_model.policy import CheapestAdequate, total_cost
 from router_model.pricing import CostParts, cost_parts
 from router_model.scoring import Situation, is_kept
-from router_model.switching import later_costs
+from router_model.switching import NOTHING_LATER, Later
 from router_model.types import Candidate, ModelCard
 from router_model.warmth import Warmth, expected_call_cost, input_usages, lifetime_s
-from router_model.weighing import Bar, Chooser, options_of
+from router_model.weighing import Bar, Chooser
 
 N_SHOWN = 4
 """Candidates from the first choice on whose later costs are told."""
@@ -170,13 +170,16 @@ def _session(told: Told) -> list[Rule]:
         return [*rules, *_side_call(told)]
     horizon = told.chooser.horizon(told.situation)
     shown = {told.chosen.model, session.model, *(c.model for c in told.candidates[:N_SHOWN])}
-    for candidate in (c for c in told.candidates if c.model in shown):
+    known = [c for c in told.candidates if c.model in told.cards]
+    for candidate, later in zip(known, _laters(told, known, told.bar), strict=True):
+        if candidate.model not in shown:
+            continue
         rules.append(
             Rule(
                 rule="later_session",
                 usd=candidate.later_cost,
                 model=candidate.model,
-                detail=_later_detail(candidate, horizon, session.model),
+                detail=_later_detail(candidate, later, horizon, session.model),
             )
         )
     kept = next((c for c in told.candidates if c.model == session.model), None)
@@ -185,13 +188,14 @@ def _session(told: Told) -> list[Rule]:
     return rules
 
 
-def _later_detail(candidate: Candidate, horizon: Horizon, current: str | None) -> str:
+def _later_detail(candidate: Candidate, later: Later, horizon: Horizon, current: str | None) -> str:
     role = "keeping" if candidate.model == current else "choosing"
     onward = candidate.continues_with or candidate.model
     return (
         f"{role} it for this call, then going on with {onward}, over {horizon.turns:.1f} expected "
-        f"calls (95% interval {horizon.low:.1f} to {horizon.high:.1f}), beyond the choice that "
-        "costs the session least"
+        f"calls (95% interval {horizon.low:.1f} to {horizon.high:.1f}, dollars "
+        f"{later.low_usd:.6f} to {later.high_usd:.6f}), beyond the choice that costs the session "
+        "least"
     )
 
 
@@ -235,22 +239,11 @@ def _escalation(told: Told) -> list[Rule]:
 
 def _first(told: Told, bar: Bar) -> Candidate:
     """The first choice under a bar, nothing explored."""
-    cards = [told.cards[c.model] for c in told.candidates if c.model in told.cards]
-    plain = [structs.replace(c, later_cost=0.0) for c in told.candidates if c.model in told.cards]
-    if not told.situation.is_side_call and len(cards) > 1:
-        found = {c.model: c for c in plain}
-        laters = later_costs(
-            options_of(cards, found, told.situation, warmth=_warmth(plain)),
-            horizon=told.chooser.horizon(told.situation),
-            economics=told.chooser.scorer.economics,
-            failure_cost_usd=bar.failure_usd,
-            min_adequacy=bar.min_adequacy,
-            service_tier=told.situation.asking.service_tier,
-        )
-        plain = [
-            structs.replace(c, later_cost=later.cost_usd)
-            for c, later in zip(plain, laters, strict=True)
-        ]
+    known = [c for c in told.candidates if c.model in told.cards]
+    plain = [
+        structs.replace(c, later_cost=later.cost_usd)
+        for c, later in zip(known, _laters(told, known, bar), strict=True)
+    ]
     return (
         _policy(told)
         .choose(
@@ -260,6 +253,19 @@ def _first(told: Told, bar: Bar) -> Candidate:
             failure_factor=bar.escalation.failure_factor,
         )
         .ranked[0]
+    )
+
+
+def _laters(told: Told, candidates: Sequence[Candidate], bar: Bar) -> Sequence[Later]:
+    if told.situation.is_side_call or len(candidates) == 1:
+        return [NOTHING_LATER] * len(candidates)
+    return told.chooser.laters(
+        [told.cards[c.model] for c in candidates],
+        candidates,
+        _warmth(candidates),
+        told.situation,
+        bar=bar,
+        with_interval=True,
     )
 
 

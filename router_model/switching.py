@@ -85,25 +85,27 @@ def later_costs(
     failure_cost_usd: float = 0.0,
     min_adequacy: float | None = None,
     service_tier: str | None = None,
+    with_interval: bool = False,
 ) -> tuple[Later, ...]:
     """What each choice costs the later session, in the order of the options.
 
     `failure_cost_usd` counts only without a threshold (`min_adequacy` None or 0), where total cost
-    decides. All zeros where nothing comes after this call, or no model has a price.
+    decides. All zeros where nothing comes after this call, or no model has a price. Only
+    `with_interval`, which costs as much again for each end, are the least and the most worked out;
+    else they are the cost.
     """
-    expected, low, high = (
-        turns_of(horizon, mean) for mean in (horizon.turns, horizon.low, horizon.high)
-    )
+    expected = turns_of(horizon, horizon.turns)
+    means = (horizon.low, horizon.high) if with_interval else ()
+    ranges = [turns_of(horizon, mean) for mean in means]
     courses: list[Course] = []
     if expected.points:
-        courses = _courses(
-            options, economics, high.most, failure_cost_usd, min_adequacy, service_tier
-        )
+        most = max(turns.most for turns in (expected, *ranges))
+        courses = _courses(options, economics, most, failure_cost_usd, min_adequacy, service_tier)
     if not courses:
         return (NOTHING_LATER,) * len(options)
     found = _futures(options, courses, expected)
     costs = _differences(found)
-    ends = [_differences(_futures(options, courses, turns)) for turns in (low, high)]
+    ends = [_differences(_futures(options, courses, turns)) for turns in ranges] or [costs, costs]
     return tuple(
         Later(cost_usd=c, continues_with=model, low_usd=min(c, a, b), high_usd=max(c, a, b))
         for (_, model), c, a, b in zip(found, costs, *ends, strict=True)

@@ -169,20 +169,19 @@ def expected_call_cost(
 
     p cost(warm) + (1 - p) cost(cold)
     """
-    p = warmth.p
-    warm, cold = (
-        _cost(
-            card,
-            input_tokens,
-            min(tokens, input_tokens),
-            output_tokens=output_tokens,
-            writes=writes,
-            ttl_s=ttl_s,
-            service_tier=service_tier,
-        )
-        for tokens in (warmth.tokens, 0)
-    )
-    return p * warm + (1.0 - p) * cold
+    total = 0.0
+    for p, tokens in ((warmth.p, warmth.tokens), (1.0 - warmth.p, 0)):
+        if p > 0.0:
+            total += p * _cost(
+                card,
+                input_tokens,
+                min(tokens, input_tokens),
+                output_tokens=output_tokens,
+                writes=writes,
+                ttl_s=ttl_s,
+                service_tier=service_tier,
+            )
+    return total
 
 
 def likely_call_cost(

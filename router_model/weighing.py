@@ -12,7 +12,7 @@ from router_model.economics import Horizon
 from router_model.escalation import Escalation, escalation_from
 from router_model.policy import CheapestAdequate, Choice
 from router_model.scoring import Scored, Scorer, Situation, is_kept
-from router_model.switching import Option, later_costs
+from router_model.switching import Later, Option, later_costs
 from router_model.terms import ARTIFACT, SETTING, Exploration, Objective
 from router_model.types import Candidate, ModelCard
 from router_model.warmth import Warmth, lifetime_s
@@ -95,14 +95,7 @@ class Chooser:
         candidates = [scored.candidates[card.id] for card in cards]
         if situation.is_side_call or len(cards) == 1:
             return candidates
-        laters = later_costs(
-            options_of(cards, scored.candidates, situation, warmth=scored.warmth),
-            horizon=self.horizon(situation),
-            economics=self.scorer.economics,
-            failure_cost_usd=bar.failure_usd,
-            min_adequacy=bar.min_adequacy,
-            service_tier=situation.asking.service_tier,
-        )
+        laters = self.laters(cards, candidates, scored.warmth, situation, bar=bar)
         return [
             structs.replace(
                 candidate, later_cost=later.cost_usd, continues_with=later.continues_with
@@ -110,18 +103,40 @@ class Chooser:
             for candidate, later in zip(candidates, laters, strict=True)
         ]
 
+    def laters(
+        self,
+        cards: Sequence[ModelCard],
+        candidates: Sequence[Candidate],
+        warmth: Mapping[str, Warmth],
+        situation: Situation,
+        *,
+        bar: Bar,
+        with_interval: bool = False,
+    ) -> Sequence[Later]:
+        """What each candidate costs the session later, under this bar."""
+        return later_costs(
+            options_of(cards, candidates, situation, warmth=warmth),
+            horizon=self.horizon(situation),
+            economics=self.scorer.economics,
+            # With a threshold, one of 0 included, only dollars count.
+            failure_cost_usd=0.0 if bar.min_adequacy is not None else bar.failure_usd,
+            min_adequacy=bar.min_adequacy,
+            service_tier=situation.asking.service_tier,
+            with_interval=with_interval,
+        )
+
 
 def options_of(
     cards: Sequence[ModelCard],
-    candidates: Mapping[str, Candidate],
+    candidates: Sequence[Candidate],
     situation: Situation,
     *,
     warmth: Mapping[str, Warmth],
 ) -> list[Option]:
     """What the rest of the session could go on with, by the caches as they are now."""
     options = []
-    for card in cards:
-        candidate, warm = candidates[card.id], warmth[card.id]
+    for card, candidate in zip(cards, candidates, strict=True):
+        warm = warmth[card.id]
         prefix = situation.session.prefixes.get(card.id)
         lifetime = lifetime_s(card, situation.asking.cache_ttl_s)
         options.append(

@@ -142,7 +142,12 @@ def test_later_costs_are_differences_within_their_interval(
 ) -> None:
     horizon = PRIOR.horizon(StepType.TOOL_RESULT, 5)
     later = later_costs(
-        options, horizon=horizon, economics=PRIOR, failure_cost_usd=failure, min_adequacy=threshold
+        options,
+        horizon=horizon,
+        economics=PRIOR,
+        failure_cost_usd=failure,
+        min_adequacy=threshold,
+        with_interval=True,
     )
     assert min(one.cost_usd for one in later) == 0.0
     for one in later:

@@ -201,13 +201,15 @@ def test_the_interval_is_that_of_the_horizon() -> None:
         option("dear", price=DEAR, warm_tokens=20_000, p_warm=1.0, p_adequate=0.9),
         option("cheap", price=CHEAP, p_adequate=0.9),
     ]
-    found = later_costs(options, horizon=horizon, economics=PRIOR)
     certain = structs.replace(horizon, low=horizon.turns, high=horizon.turns)
-    for one in later_costs(options, horizon=certain, economics=PRIOR):
+    for one in later_costs(options, horizon=certain, economics=PRIOR, with_interval=True):
         assert one.low_usd == pytest.approx(one.cost_usd)
         assert one.high_usd == pytest.approx(one.cost_usd)
     nothing = structs.replace(horizon, low=0.0)
-    assert all(one.low_usd == 0.0 for one in later_costs(options, horizon=nothing, economics=PRIOR))
+    found = later_costs(options, horizon=nothing, economics=PRIOR, with_interval=True)
+    assert all(one.low_usd == 0.0 for one in found)
+    (_, plain) = later_costs(options, horizon=nothing, economics=PRIOR)
+    assert plain.low_usd == plain.cost_usd == plain.high_usd
     assert found[0].cost_usd > 0.0
 
 
