@@ -1,8 +1,8 @@
 """P(adequate) of every model for the calls of recorded sessions: predicted, recorded, or made up.
 
 `predicted` reads every call with an artifact's predictor. `recorded` takes how the models did on
-the session's task, shrunk to each model's mean. `differ` is no measurement but a scenario: a dear
-model is the better one at main turns, a cheap one at the results of tools.
+the session's task, shrunk to each model's mean. `differ` is no measurement but a scenario: one
+model is the better one at main turns, others are at the results of tools.
 """
 
 from collections.abc import Sequence
@@ -29,12 +29,11 @@ PRIOR_TRIALS: Final = 1.0
 _OLD_CONTEXT: Final = 128_000
 _OLD_OUTPUT: Final = 16_384
 
-DEAR, CHEAP = "claude-sonnet-5-5", "glm-5"
-DIFFERING: Final = {
-    StepType.MAIN: {DEAR: 0.95, CHEAP: 0.70},
-    StepType.TOOL_RESULT: {DEAR: 0.85, CHEAP: 0.95},
-}
-"""P(adequate) of the scenario `differ`, by step type and model."""
+DIFFERING: Final = ("claude-sonnet-5-5", "kimi-k2.5", "qwen3.5-plus")
+"""The models of `differ`: a dear one, a cheap one, and one without a cache whose list price is the
+lowest but which costs more than the cheap one that is warm."""
+BETTER_AT_MAIN: Final = {StepType.MAIN: 0.95, StepType.TOOL_RESULT: 0.85}
+BETTER_AT_RESULTS: Final = {StepType.MAIN: 0.70, StepType.TOOL_RESULT: 0.95}
 
 
 class Strength(Struct, frozen=True, kw_only=True):
@@ -99,16 +98,19 @@ def recorded(recording: Recording, *, models: Sequence[str] | None = None) -> St
     )
 
 
-def differing(recording: Recording, catalog: Catalog) -> Strength:
-    """The scenario: P(adequate) of two models by step type, as in `DIFFERING`."""
-    cards = _wanted(catalog, (DEAR, CHEAP))
+def differing(
+    recording: Recording, catalog: Catalog, *, models: Sequence[str] = DIFFERING
+) -> Strength:
+    """The scenario: the first model is the better one at main turns, the others at tool results."""
+    cards = _wanted(catalog, models)
+    strengths = [BETTER_AT_MAIN] + [BETTER_AT_RESULTS] * (len(cards) - 1)
     rows = []
     for session in recording.sessions:
         steps = [
             StepType.TOOL_RESULT if call.step_type is StepType.TOOL_RESULT else StepType.MAIN
             for call in session.calls
         ]
-        rows.append(np.array([[DIFFERING[step][card.id] for card in cards] for step in steps]))
+        rows.append(np.array([[strength[step] for strength in strengths] for step in steps]))
     return Strength(
         catalog=catalog_of(cards, as_of=catalog.as_of),
         p=tuple(rows),

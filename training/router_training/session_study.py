@@ -225,7 +225,9 @@ def _strength(
     if options.strengths == "recorded":
         return strengths.recorded(recording, models=options.models)
     if options.strengths == "differ":
-        return strengths.differing(recording, router.catalog)
+        return strengths.differing(
+            recording, router.catalog, models=options.models or strengths.DIFFERING
+        )
     return strengths.predicted(recording, router, models=options.models, progress=progress)
 
 
