@@ -15,7 +15,8 @@ where d_u ended after u more calls, among n_u that did or are known to have gone
 longest are still open, both sums stop there and are lower bounds. Calls of one session depend on
 each other, so intervals come from resampling whole sessions.
 
-A cache is hit when at least half of what was expected to be cached was billed as read.
+How often a cache is hit is told in tokens: those billed as read of those expected to be cached, so
+that the expected bill comes out right where a prefix is read in part.
 """
 
 from collections.abc import Mapping
@@ -216,19 +217,24 @@ def _cache_facts(
 ) -> tuple[CacheFacts, Mapping[str, CacheFacts]]:
     """How often caches are hit, of all models (shrunk to the prior) and each (shrunk to those)."""
     is_known = (turns.expected_tokens > 0.0) & np.isfinite(turns.cached_tokens)
-    is_hit = turns.cached_tokens[is_known] >= 0.5 * turns.expected_tokens[is_known]
+    expected = turns.expected_tokens[is_known]
+    read = np.minimum(turns.cached_tokens[is_known], expected)
     models = turns.model[is_known].astype(str)
-    everyone = _shrunk(is_hit, PRIOR.any_cache.p_hit, weights.calls)
+    everyone = _shrunk(read, expected, PRIOR.any_cache.p_hit, weights.calls)
     facts = {
-        str(name): _shrunk(is_hit[models == name], everyone.p_hit, weights.calls)
+        str(name): _shrunk(
+            read[models == name], expected[models == name], everyone.p_hit, weights.calls
+        )
         for name in np.unique(models)
     }
     return everyone, facts
 
 
-def _shrunk(is_hit: Bools, prior: float, weight: float) -> CacheFacts:
-    p_hit = (float(is_hit.sum()) + weight * prior) / (len(is_hit) + weight)
-    return CacheFacts(p_hit=p_hit, n=len(is_hit))
+def _shrunk(read: Floats, expected: Floats, prior: float, weight: float) -> CacheFacts:
+    """The share that was read, with `weight` average calls of the prior's share beside it."""
+    n = len(read)
+    share = float(read.sum() / expected.sum()) if n else prior
+    return CacheFacts(p_hit=(n * share + weight * prior) / (n + weight), n=n)
 
 
 def _token_ratios(turns: SessionTurns, weights: PriorWeights) -> dict[str, float]:
