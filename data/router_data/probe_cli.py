@@ -65,6 +65,7 @@ UsageDelay = Annotated[
 ]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds that a call may take.")]
 Seed = Annotated[int, typer.Option(help="Seed of the tasks.")]
+Repeats = Annotated[int, typer.Option(min=1, help="How often each long prompt is varied.")]
 Provider = Annotated[str | None, typer.Option(help="Provider of a model no catalog knows.")]
 Progress = Annotated[bool, typer.Option("--progress/--no-progress", help="Show a progress bar.")]
 
@@ -85,6 +86,7 @@ def probe_command(
     state: State = Path("var"),
     sessions: Sessions = 10,
     context_tokens: ContextTokens = 32_000,
+    repeats: Repeats = 1,
     context_window: Window = None,
     max_output_tokens: MaxOutput = 1024,
     max_slowdown: Slowdown = 3.0,
@@ -131,6 +133,7 @@ def probe_command(
             context_tokens=_fitting(context_tokens, window, model, max_output_tokens),
             sessions=sessions,
             seed=seed,
+            repeats=repeats,
             max_slowdown=max_slowdown,
             context_window=window,
             min_cache_tokens=card.min_cache_tokens if card else None,

@@ -18,6 +18,7 @@ from router_data.cli import app
 from router_data.log import log_dir, verify
 from router_data.prices import shipped_catalog
 from router_data.store import Store
+from router_training.behaviour import fit_behaviour
 
 pytestmark = pytest.mark.service
 
@@ -303,6 +304,13 @@ def test_the_calls_are_in_the_log_and_can_be_learned_from(tmp_path: Path) -> Non
         assert row["n_tool_call_chunks"] >= 2
     measures = {c["check"]: c["measures"] for c in probed.report["checks"]}
     assert 1500 < measures["context"]["effective_window"] < 2500
+
+
+def test_the_window_of_a_model_is_learned_from_its_probe(tmp_path: Path) -> None:
+    with serving(Endpoint("needle_lost")) as url:
+        probed = probe(url, tmp_path, "--only", "context", "--repeats", "2")
+    behaviour = fit_behaviour(probed.state)
+    assert 1500 < behaviour.windows[MODEL].tokens < 4000
 
 
 def test_the_prompt_and_the_answer_stay_out_of_the_log(tmp_path: Path) -> None:

@@ -88,7 +88,6 @@ async def _check_answers(
         if evidence.short(answer, capability):
             return
         problem = problem_of(answer.text, schema=ask.schema)
-        answer.adequate = not problem
         problems += [problem] if problem else []
     good = f"{capability}: {len(asks)} of {len(asks)} answers are valid"
     bad = f"{capability}: {len(problems)} of {len(asks)} answers are not: {'; '.join(problems)}"

@@ -10,6 +10,7 @@ from router_data.probe.tasks import Task, code_task, needle_task
 
 SHARES: Final = (0.25, 0.5, 1.0)
 MIN_FOUND: Final = 0.8
+_TASKS: Final[dict[str, Callable[..., Task]]] = {"needles": needle_task, "code look-up": code_task}
 
 
 async def check_context(client: Client, plan: Plan, evidence: Evidence) -> None:
@@ -22,10 +23,11 @@ async def check_context(client: Client, plan: Plan, evidence: Evidence) -> None:
     is_unbroken = True
     for share in SHARES:
         n_tokens = int(share * plan.context_tokens)
-        answers = [
-            await _asked(client, plan, evidence, needle_task, "needles", n_tokens),
-            await _asked(client, plan, evidence, code_task, "code look-up", n_tokens),
-        ]
+        answers = []
+        for seed in range(plan.seed, plan.seed + plan.repeats):
+            for what, make in _TASKS.items():
+                task = make(n_tokens, seed=seed, nonce=plan.nonce)
+                answers.append(await _asked(client, evidence, task, what, n_tokens))
         is_unbroken = is_unbroken and all(answer.adequate for answer in answers)
         if is_unbroken:
             effective = min(answer.input_tokens for answer in answers)
@@ -40,14 +42,8 @@ async def check_context(client: Client, plan: Plan, evidence: Evidence) -> None:
 
 
 async def _asked(
-    client: Client,
-    plan: Plan,
-    evidence: Evidence,
-    make: Callable[..., Task],
-    what: str,
-    n_tokens: int,
+    client: Client, evidence: Evidence, task: Task, what: str, n_tokens: int
 ) -> Answer:
-    task = make(n_tokens, seed=plan.seed, nonce=plan.nonce)
     answer = await client.call(Ask(turns=(Turn(role="user", text=task.prompt),)))
     n_input = answer.input_tokens
     answer.signals = {"probe": "context", "prefix_tokens": n_input}

@@ -35,6 +35,7 @@ class Plan:
     """How much the checks ask. `nonce` makes prompts of this run differ from those of any other.
 
     `context_window` and `min_cache_tokens` are what is declared, None where nothing is.
+    `repeats` is how often each task of the long context is asked, with other contents each time.
     `max_slowdown` is how many times slower a median tool call may be under load.
     """
 
@@ -42,6 +43,7 @@ class Plan:
     context_tokens: int = 32_000
     sessions: int = 10
     seed: int = 0
+    repeats: int = 1
     max_slowdown: float = 3.0
     context_window: int | None = None
     min_cache_tokens: int | None = None
