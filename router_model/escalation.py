@@ -32,8 +32,9 @@ Vector = NDArray[np.float32]
 STUCK_SLOPE: Final = 0.5
 """f is 1.5 where three calls failed in a row; recorded sessions say 1.1 to 1.6."""
 
-EASY_SLOPE: Final = 0.1
-"""f is 0.9 at least: recorded sessions hardly tell a smooth stretch from any other call."""
+EASY_SLOPE: Final = 0.05
+"""f is 0.95 at least: recorded sessions hardly tell a smooth stretch from any other call, and in
+simulated ones a larger discount lost adequacy at equal bill."""
 
 IN_A_ROW: Final = (0.0, 0.25, 0.5, 1.0)
 """Level by failed calls at the end (more count as three): the log-odds of success, halved."""

@@ -37,7 +37,7 @@ def test_levels_factors_and_thresholds_are_bounded(
 ) -> None:
     found = escalation_from(vector(row), step)
     assert -1.0 <= found.level <= 1.0
-    assert 0.9 - 1e-9 <= found.failure_factor <= 1.5 + 1e-9
+    assert 0.95 - 1e-9 <= found.failure_factor <= 1.5 + 1e-9
     assert np.sign(found.level) == np.sign(found.failure_factor - 1.0)
     assert np.sign(found.level) == np.sign(found.adequacy_shift)
     assert bool(found.reasons) == (found.level != 0.0)
