@@ -200,6 +200,20 @@ class Router:
             lock=None if lock is None else lock.reason,
         )
 
+    def learned_of(self, card: ModelCard) -> dict[str, Any]:
+        """What the log taught of a model: window, cache, tokens, how its tool calls come."""
+        economics, behaviour = self.scorer.economics, self.scorer.behaviour
+        facts, cache = behaviour.facts_of(card.id), economics.cache_of(card.id)
+        return {
+            "effective_window": behaviour.effective_window(card),
+            "cache_read_share": cache.p_hit,
+            "n_cached_calls": cache.n,
+            "billed_tokens_per_estimated": economics.token_ratio_of(card.id),
+            "parallel_tool_calls_share": None if facts is None else facts.parallel_share,
+            "chunked_tool_calls_share": None if facts is None else facts.chunked_share,
+            "n_tool_calls": 0 if facts is None else facts.n,
+        }
+
     def explain(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Why a logged decision came out as it did; `record` is its row in the log.
 

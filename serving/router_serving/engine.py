@@ -13,6 +13,7 @@ from router_data.rows import request_hash
 from router_model import formats
 from router_model.router import Router
 from router_model.session import session_id
+from router_model.session_view import SessionView
 from router_model.terms import Terms
 from router_model.types import Outcome, WireFormat
 from router_serving.canary import CANARY, Side
@@ -143,6 +144,7 @@ class Engine:
             exploration=decision.exploration.off or "on",
             expected_regret_usd=decision.expected_regret_usd,
             side=decided.asked.side,
+            session=seen_as(decided.session),
         )
         is_text_logged = decided.asked.call.caller.tenant in self._settings.log_text_tenants
         self._writer.offer(row_of(decided, is_text_logged=is_text_logged))
@@ -245,6 +247,17 @@ class Engine:
         return structs.replace(
             terms, exploration=structs.replace(exploration, budget_left_usd=left_usd)
         )
+
+
+def seen_as(session: SessionView) -> str:
+    """What is known of a call's session, for the metrics.
+
+    >>> seen_as(SessionView()), seen_as(SessionView(turn=3, is_lost=True))
+    ('new', 'lost')
+    """
+    if session.is_lost:
+        return "lost"
+    return "known" if session.turn else "new"
 
 
 def wire_format_of(call: Call) -> WireFormat:

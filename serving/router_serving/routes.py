@@ -72,9 +72,12 @@ async def get_decision(decision_id: str, parts: Parts, x_router_tenant: Tenant =
 
 @router.get("/models", tags=["models"])
 async def get_models(parts: Parts) -> Response:
-    """The models that can be chosen, with capabilities and prices."""
+    """The models that can be chosen, with capabilities, prices and what was learned of them."""
     catalog = parts.engine.router.catalog
-    models: Sequence[Mapping[str, Any]] = msgspec.to_builtins(list(catalog.models.values()))
+    models: Sequence[Mapping[str, Any]] = [
+        {**msgspec.to_builtins(card), "learned": parts.engine.router.learned_of(card)}
+        for card in catalog.models.values()
+    ]
     return _json({"version": catalog.version, "as_of": catalog.as_of, "models": models})
 
 

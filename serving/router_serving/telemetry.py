@@ -82,6 +82,10 @@ class Metrics:
         self._repeats = _counter(
             registry, "router_repeated_decisions", "Repeated decision ids answered from memory"
         )
+        self._sessions_seen = _counter(
+            *(registry, "router_session_calls", "Decisions by what is known of their session"),
+            "session",
+        )
         self._log_rows = _counter(registry, "router_log_rows", "Rows made durable", "kind")
         self._log_dropped = _counter(
             registry, "router_log_dropped", "Decisions that were never written", "cause"
@@ -140,8 +144,13 @@ class Metrics:
         exploration: str = "not_set",
         expected_regret_usd: float = 0.0,
         side: str | None = None,
+        session: str = "new",
     ) -> None:
-        """Count one decision and the nanoseconds of its stages."""
+        """Count one decision and the nanoseconds of its stages.
+
+        `session` is "known", "new", or "lost" where the request's history is not remembered.
+        """
+        self._sessions_seen.labels(session).inc()
         self._explorations.labels(exploration).inc()
         if expected_regret_usd > 0.0:
             self._regret.inc(expected_regret_usd)
