@@ -94,3 +94,26 @@ def test_over_recorded_sessions_the_router_is_never_dearer(
         assert goal.n_unsafe_switches == 0
         if goal.rivals == RIVALS:
             assert goal.share.estimate <= _MARGIN, (goal.of, goal.best, goal.share)
+
+
+@requires_data
+@pytest.mark.parametrize("name", ["tau_bench", "tau2_bench", "swebench_verified_mini"])
+def test_over_recorded_sessions_it_is_cheaper_than_both_where_strengths_differ(name: str) -> None:
+    router, economics = load_router(None)
+    options = ReplayOptions(
+        strengths="differ",
+        min_adequacy=0.8,
+        n_sessions=60,
+        lock_tool_results=name == "tau_bench",
+        economics=economics,
+        n_resamples=200,
+    )
+    report = replay_folder(DATA / name, router, options=options)
+    for goal in report.goals:
+        assert goal.n_unsafe_switches == 0
+        if goal.rivals == RIVALS:
+            # Where nobody may switch inside a tool loop, all policies do nearly the same.
+            most = _MARGIN if options.lock_tool_results else 0.0
+            assert goal.share.high <= most, (goal.of, goal.best, goal.share)
+    if options.lock_tool_results:
+        assert report.policy(GREEDY).n_unsafe_switches > 0

@@ -25,7 +25,7 @@ def replay(
         str,
         typer.Option(
             help="P(adequate) of the models: predicted, recorded (success on the session's task) "
-            "or differ (a scenario: the first model is better at main turns, others at tool results)."
+            "or differ (a scenario: the first model is better at main turns, others at results)."
         ),
     ] = "predicted",
     models: Annotated[
