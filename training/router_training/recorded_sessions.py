@@ -122,17 +122,11 @@ def read_recording(
     chosen = _sampled(found, n_sessions, seed=seed)
     talks = {path: read_conversations(path, bodies) for path in {steps.path for steps in chosen}}
     assumed: Counter[str] = Counter()
-    sessions = []
+    sessions: list[RecordedSession] = []
     for number, steps in enumerate(chosen):
         if progress is not None:
             progress("sessions", number, len(chosen))
-        calls = tuple(_calls(steps, talks[steps.path], assumed))
-        if calls:
-            sessions.append(
-                RecordedSession(
-                    id=steps.session, request_id=steps.request_id, model=steps.model, calls=calls
-                )
-            )
+        sessions += _session(steps, talks[steps.path], assumed)
     if not sessions:
         raise DatasetError(f"{folder}: no usable call in steps*.parquet: {dict(assumed)}")
     n_calls = sum(len(session.calls) for session in sessions)
@@ -195,6 +189,19 @@ def _sampled(found: list[_Steps], n: int | None, *, seed: int) -> list[_Steps]:
         return found
     rows = np.random.default_rng(seed).choice(len(found), size=n, replace=False)
     return [found[int(row)] for row in np.sort(rows)]
+
+
+def _session(
+    steps: _Steps, conversations: Conversations, assumed: Counter[str]
+) -> list[RecordedSession]:
+    """The session of these steps; none where no call of it can be used."""
+    calls = tuple(_calls(steps, conversations, assumed))
+    if not calls:
+        return []
+    session = RecordedSession(
+        id=steps.session, request_id=steps.request_id, model=steps.model, calls=calls
+    )
+    return [session]
 
 
 def _calls(

@@ -1,5 +1,6 @@
 """Replays the policies over recorded sessions, and says what each costs beside the router's."""
 
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from router_training.recorded_sessions import Progress, Recording, read_recordin
 from router_training.session_economy import cross_fitted
 from router_training.session_figures import difference_of, figures_of, goal_of, session_sums
 from router_training.session_replay import (
+    Floats,
     Played,
     Policy,
     Prepared,
@@ -26,7 +28,13 @@ from router_training.session_replay import (
     prepare,
     with_provider_state,
 )
-from router_training.session_replay_report import SessionReplayReport, Terms
+from router_training.session_replay_report import (
+    Difference,
+    Goal,
+    PolicyFigures,
+    SessionReplayReport,
+    Terms,
+)
 from router_training.session_strengths import Strength, Strengths
 
 BEST, STICKY, GREEDY, GREEDY_WARM = "always best", "sticky", "greedy", "greedy with caches"
@@ -118,12 +126,7 @@ def replay_recording(
     ours = _ours(prepared, options, say)
     played |= _fixed(prepared, next(iter(ours.values())), say) | ours
     resampling = Resampling(n_resamples=options.n_resamples, seed=options.seed)
-    sums = {
-        name: session_sums(
-            found, decision_cost_usd=options.router_cost_usd if name in ours else 0.0
-        )
-        for name, found in played.items()
-    }
+    sums = _sums(played, ours, options)
     models = tuple(strength.catalog.models)
     figures = {
         name: figures_of(name, played[name], sums[name], models, resampling) for name in played
@@ -135,11 +138,6 @@ def replay_recording(
         if other not in ours
     ]
     terms = _terms(options, rule)
-    goals = [
-        goal_of(of, figures[of], [d for d in differences if (d.of, d.against) in pairs], terms)
-        for of in ours
-        for pairs in ([(of, name) for name in RIVALS], [(of, name) for name in FREE_RIVALS])
-    ]
     return SessionReplayReport(
         data=recording.name,
         n_sessions=len(recording.sessions),
@@ -149,8 +147,36 @@ def replay_recording(
         terms=terms,
         policies=tuple(figures.values()),
         differences=tuple(differences),
-        goals=tuple(goals),
+        goals=_goals({name: figures[name] for name in ours}, differences, terms),
         notes=(*recording.notes, *strength.notes, *NOTES),
+    )
+
+
+def _sums(
+    played: Mapping[str, Played], ours: Mapping[str, Played], options: ReplayOptions
+) -> dict[str, Floats]:
+    """Sums by session of every policy; the router's pays for its decisions."""
+    return {
+        name: session_sums(
+            found, decision_cost_usd=options.router_cost_usd if name in ours else 0.0
+        )
+        for name, found in played.items()
+    }
+
+
+def _goals(
+    ours: Mapping[str, PolicyFigures], differences: Sequence[Difference], terms: Terms
+) -> tuple[Goal, ...]:
+    """Each of the router's policies beside the rivals within locks, then beside the free ones."""
+    return tuple(
+        goal_of(
+            of,
+            figures,
+            [found for found in differences if found.of == of and found.against in rivals],
+            terms,
+        )
+        for of, figures in ours.items()
+        for rivals in (RIVALS, FREE_RIVALS)
     )
 
 
