@@ -127,9 +127,9 @@ def replay_recording(
     played |= _fixed(prepared, next(iter(ours.values())), say) | ours
     resampling = Resampling(n_resamples=options.n_resamples, seed=options.seed)
     sums = _sums(played, ours, options)
-    models = tuple(strength.catalog.models)
     figures = {
-        name: figures_of(name, played[name], sums[name], models, resampling) for name in played
+        name: figures_of(name, played[name], sums[name], tuple(strength.catalog.models), resampling)
+        for name in played
     }
     differences = [
         difference_of(of, other, sums[of], sums[other], resampling)
@@ -137,14 +137,13 @@ def replay_recording(
         for other in played
         if other not in ours
     ]
-    terms = _terms(options, rule)
     return SessionReplayReport(
         data=recording.name,
         n_sessions=len(recording.sessions),
         n_sessions_in_data=recording.n_sessions_in_data,
         n_calls=recording.n_calls,
-        models=models,
-        terms=terms,
+        models=tuple(strength.catalog.models),
+        terms=(terms := _terms(options, rule)),
         policies=tuple(figures.values()),
         differences=tuple(differences),
         goals=_goals({name: figures[name] for name in ours}, differences, terms),
