@@ -12,7 +12,6 @@ from msgspec import Struct, structs
 
 from router_model.catalog import Catalog
 from router_model.economics import Horizon
-from router_model.escalation import NO_ESCALATION
 from router_model.exploration import LATENCY
 from router_model.logged_decision import LoggedDecision, situation_of
 from router_model.policy import CheapestAdequate, total_cost
@@ -220,9 +219,10 @@ def _escalation(told: Told) -> list[Rule]:
     if not bar.escalation.reasons:
         return []
     neutral = Bar(
-        min_adequacy=told.logged.min_adequacy,
-        failure_usd=told.chooser.policy.failure_cost(is_side_call=told.situation.is_side_call),
-        escalation=NO_ESCALATION,
+        min_adequacy=bar.usual_min_adequacy,
+        failure_usd=bar.usual_failure_usd,
+        usual_min_adequacy=bar.usual_min_adequacy,
+        usual_failure_usd=bar.usual_failure_usd,
     )
     before, after = _first(told, neutral), _first(told, bar)
     if bar.min_adequacy is None:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct, structs
 
 from router_model import fallback
+from router_model.choice_horizon import choice_horizon
 from router_model.economics import Horizon
-from router_model.escalation import Escalation, escalation_from
+from router_model.escalation import NO_ESCALATION, Escalation, escalation_from
 from router_model.policy import CheapestAdequate, Choice
 from router_model.scoring import Scored, Scorer, Situation, is_kept
 from router_model.switching import Later, Option, later_costs
@@ -22,12 +23,15 @@ class Bar(Struct, frozen=True, kw_only=True):
     """How adequate a model has to be: a threshold with what set it, or a failure cost.
 
     `min_adequacy` None means that total cost decides, with `failure_usd` for an inadequate answer.
-    `escalation` says by how much the trajectory moved either.
+    `escalation` says by how much the trajectory moved either for this call; what comes later is
+    weighed by `usual_min_adequacy` and `usual_failure_usd`, for a level passes in a few calls.
     """
 
     min_adequacy: float | None
     failure_usd: float
-    escalation: Escalation
+    usual_min_adequacy: float | None
+    usual_failure_usd: float
+    escalation: Escalation = NO_ESCALATION
 
 
 class Chooser:
@@ -74,6 +78,7 @@ class Chooser:
         """The bar of one call: raised where its trajectory is stuck, lowered where it is easy."""
         escalation = escalation_from(situation.values, situation.step_type)
         failure = self.policy.failure_cost(is_side_call=situation.is_side_call)
+        usual = min_adequacy
         if min_adequacy is not None:
             # A promise or an order is never undercut.
             is_certified = set_by not in (SETTING, ARTIFACT)
@@ -81,6 +86,8 @@ class Chooser:
         return Bar(
             min_adequacy=min_adequacy,
             failure_usd=failure * escalation.failure_factor,
+            usual_min_adequacy=usual,
+            usual_failure_usd=failure,
             escalation=escalation,
         )
 
@@ -113,14 +120,14 @@ class Chooser:
         bar: Bar,
         with_interval: bool = False,
     ) -> Sequence[Later]:
-        """What each candidate costs the session later, under this bar."""
+        """What each candidate costs the session later, for as long as the choice may hold."""
         return later_costs(
             options_of(cards, candidates, situation, warmth=warmth),
-            horizon=self.horizon(situation),
+            horizon=choice_horizon(self.horizon(situation)),
             economics=self.scorer.economics,
             # With a threshold, one of 0 included, only dollars count.
-            failure_cost_usd=0.0 if bar.min_adequacy is not None else bar.failure_usd,
-            min_adequacy=bar.min_adequacy,
+            failure_cost_usd=0.0 if bar.min_adequacy is not None else bar.usual_failure_usd,
+            min_adequacy=bar.usual_min_adequacy,
             service_tier=situation.asking.service_tier,
             with_interval=with_interval,
         )

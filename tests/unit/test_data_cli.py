@@ -263,7 +263,8 @@ def test_a_gateways_log_is_imported_with_its_bad_lines_named(tmp_path: Path, enc
 
 # A row without versions or candidates ended the replay of all others with a traceback.
 def test_rows_that_can_not_be_replayed_are_counted(tmp_path: Path) -> None:
-    write_log(tmp_path / "log", [decision(versions=None), decision("d2", candidates=None)])
+    rows = [decision(schema=3, versions=None), decision("d2", schema=3, candidates=None)]
+    write_log(tmp_path / "log", rows)
     code, text = run("replay", "--state", tmp_path, "--no-progress")
     assert code == 0
     assert "1 not replayed: their rows can't be used\n  decision 'd1': no versions" in text

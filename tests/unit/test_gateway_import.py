@@ -79,7 +79,7 @@ def test_features_embedding_session_and_hash_are_those_of_a_live_request(tmp_pat
     assert row["request_hash"] == request_hash(parsed)
     assert row["session"] == session_id(parsed, {}, Caller(user="ann"))
     assert (row["format"], row["requested_model"]) == ("anthropic.messages", "claude-x")
-    assert (row["max_output_tokens"], row["schema"]) == (50, 2)
+    assert (row["max_output_tokens"], row["schema"]) == (50, 3)
     rounds = load_rounds(tmp_path / "var")
     np.testing.assert_array_equal(rounds.embedding[0], embed(context, encoder))
 
