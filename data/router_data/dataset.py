@@ -17,7 +17,7 @@ from router_data.contexts import (
 from router_data.observations import NUMBERS, Observations, matching, numbers, observe
 from router_data.rewards import DEFAULT_RULE, AdequacyRule, judge, rewards
 from router_data.rounds import Ints, Rounds, Texts
-from router_data.rows import decode_embeddings, decode_features
+from router_data.rows import PROBE_DATASET, decode_embeddings, decode_features
 from router_data.store import Store
 from router_data.tables import TableOutcomes, TableRequest, Tables, read_tables
 from router_model import features
@@ -58,12 +58,22 @@ def load_rounds(
     """
     with Store(path) as store:
         found = observe(store, rule=rule, tenant=tenant, until_ms=until_ms)
+    found = _without_probes(found)
     used = matching(found, schema=feature_schema or features.SCHEMA.hash, encoder=encoder)
     if not len(used.contexts["decision_id"]):
         raise DatasetError(
             f"{path}: no decision to learn from: {dict(used.skipped) or 'empty log'}"
         )
     return _log_rounds(used)
+
+
+def _without_probes(found: Observations) -> Observations:
+    """Without what `router-data probe` logged: its tasks are made up, and no traffic."""
+    is_probe = found.contexts["dataset"].astype(str) == PROBE_DATASET
+    if not is_probe.any():
+        return found
+    found.skipped["decision: made by a probe"] += int(is_probe.sum())
+    return found.of_contexts(~is_probe)
 
 
 def _log_rounds(used: Observations) -> Rounds:

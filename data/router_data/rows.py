@@ -32,6 +32,8 @@ from router_model.types import (
 )
 
 ROW_SCHEMA = 3
+# The data set of rows that `router-data probe` logs.
+PROBE_DATASET = "probe"
 
 
 def decision_row(

@@ -8,8 +8,8 @@ from router_data.gateway_import import GatewayRowMaker, Row
 from router_data.gateway_log import GatewayCall, GatewayUsage
 from router_data.probe.asks import Answer
 from router_data.probe.client import Record
+from router_data.rows import PROBE_DATASET
 
-DATASET = "probe"
 TENANT = "probe"
 # Their failures are wanted, or say nothing of the model.
 _LEFT_OUT = frozenset({"greeting", "errors"})
@@ -44,8 +44,8 @@ def rows_of(record: Record, *, model: str, dialect: str, encoder: TextEncoder) -
     )
     outcome, decision = GatewayRowMaker(encoder, tenant=TENANT).rows(call)
     names = {"decision_id": decision_id}
-    decision |= names | {"dataset": DATASET, "policy": DATASET, "reason": "probed"}
-    decision["versions"] = {"artifact": DATASET, "catalog": "", "policy": ""}
+    decision |= names | {"dataset": PROBE_DATASET, "policy": "probe", "reason": "probed"}
+    decision["versions"] = {"artifact": "probe", "catalog": "", "policy": ""}
     outcome |= names
     if answer.is_ok:
         outcome["n_tool_calls"] = len(answer.calls)
