@@ -122,8 +122,6 @@ def test_observational_feedback_may_train_without_a_propensity(tmp_path: Path) -
     assert rounds.key.tolist() == ["key-1"]
 
 
-@settings(max_examples=25, deadline=None)
-@given(several=st.lists(observed, min_size=1, max_size=8))
 def test_the_calls_of_a_probe_are_no_traffic_to_learn_from(tmp_path: Path) -> None:
     probed = decision("d1", dataset="probe", feedback="observational", **KNOWN)
     write_log(tmp_path, [probed, decision("d2", **KNOWN), outcome("d1"), outcome("d2")])
@@ -132,6 +130,8 @@ def test_the_calls_of_a_probe_are_no_traffic_to_learn_from(tmp_path: Path) -> No
     assert rounds.skipped == {"decision: made by a probe": 1}
 
 
+@settings(max_examples=25, deadline=None)
+@given(several=st.lists(observed, min_size=1, max_size=8))
 def test_the_log_judges_outcomes_as_single_ones_are_judged(
     tmp_path_factory: pytest.TempPathFactory, several: list[Outcome]
 ) -> None:
