@@ -13,11 +13,11 @@ from typing import Final
 import pandas as pd
 import pytest
 from msgspec.structs import replace
+from paths import DATA, requires_data
 
 from router_data.price_sources import genai_model, genai_price
 from router_model.pricing import call_cost_microusd
 from router_model.types import PriceCard, Usage
-from tests.paths import DATA, requires_data
 
 pytest.importorskip("genai_prices", reason="genai-prices is not installed (train extra)")
 
