@@ -191,10 +191,10 @@ def _later_detail(candidate: Candidate, later: Later, horizon: Horizon, current:
     role = "keeping" if candidate.model == current else "choosing"
     onward = candidate.continues_with or candidate.model
     return (
-        f"{role} it for this call, then going on with {onward}, over {horizon.turns:.1f} expected "
-        f"calls (95% interval {horizon.low:.1f} to {horizon.high:.1f}, dollars "
-        f"{later.low_usd:.6f} to {later.high_usd:.6f}), beyond the choice that costs the session "
-        "least"
+        f"{role} it for this call, then going on with {onward}: ${later.low_usd:.6f} to "
+        f"${later.high_usd:.6f} beyond the choice that costs the session least, of "
+        f"{horizon.turns:.1f} expected calls to come (95% interval {horizon.low:.1f} to "
+        f"{horizon.high:.1f}) those for which a choice may hold"
     )
 
 
