@@ -169,7 +169,7 @@ def _limits(case: Case) -> str | None:
 
 
 CANDIDATE_CHECKS: Final[tuple[Check, ...]] = (_context_window, _max_output, _limits)
-CHECKS: Final[tuple[Check, ...]] = (
+CARD_CHECKS: Final[tuple[Check, ...]] = (
     _disabled,
     _unknown_price,
     _not_allowed,
@@ -180,5 +180,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     _json,
     _not_deterministic,
     _context_window,
-    *CANDIDATE_CHECKS,
 )
+CHECKS: Final[tuple[Check, ...]] = (*CARD_CHECKS, _max_output, _limits)

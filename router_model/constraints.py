@@ -18,6 +18,7 @@ from typing import Final
 
 from router_model.constraint_checks import (
     CANDIDATE_CHECKS,
+    CARD_CHECKS,
     CHECKS,
     INPUT_HEADROOM,
     Case,
@@ -95,7 +96,7 @@ def admissible(
     """
     found = candidates or {}
     cases = (Case(card, needs, overrides, found.get(card.id), lock, pin) for card in cards)
-    return _soft(_split(cases, CHECKS), needs, windows)
+    return _soft(_split(cases, CHECKS if found else CARD_CHECKS), needs, windows)
 
 
 def within_limits(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from router_model import artifact
+from router_model.behaviour import NO_BEHAVIOUR, Behaviour
 from router_model.calibration import Calibration
 from router_model.catalog import Catalog, catalog_of
 from router_model.contract import Certified, Contracts
@@ -179,6 +180,7 @@ def router(
     policy: CheapestAdequate | None = None,
     contracts: Sequence[Certified] = (),
     offsets: TenantOffsets | None = None,
+    behaviour: Behaviour = NO_BEHAVIOUR,
     version: str = "by-hand",
 ) -> Router:
     text_encoder = encoder()
@@ -200,6 +202,7 @@ def router(
         ),
         contracts=Contracts.of(contracts),
         offsets=offsets or TenantOffsets(),
+        behaviour=behaviour,
     )
 
 

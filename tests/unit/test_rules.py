@@ -4,9 +4,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from routers import TOOL, ask, card, router
+from routers import CARDS, TOOL, ask, card, router
 
 from router_data.rows import decision_row
+from router_model.behaviour import Behaviour, ModelWindow
 from router_model.router import Router
 from router_model.scoring import asking_of, logged_situation
 from router_model.session_view import NO_SESSION, Prefix, SessionView
@@ -140,3 +141,17 @@ def test_a_side_call_is_told() -> None:
 
 def test_rows_of_older_schemas_have_no_rules() -> None:
     assert ROUTER.explain({"decision_id": "d", "schema": 2, "candidates": []})["rules"] == []
+
+
+def test_a_model_beyond_its_effective_window_is_told_where_no_other_is_left() -> None:
+    short = Behaviour(
+        windows={
+            name: ModelWindow(tokens=8_000, loss=0.3, bound=0.2, n=900)
+            for name in ("large", "medium")
+        }
+    )
+    asked = router((*CARDS[:2],), behaviour=short)
+    told = named(rules(asked=asked), "effective_window")
+    assert {rule["model"] for rule in told} == {"large", "medium"}
+    assert "effective window of 8000" in told[0]["detail"]
+    assert not named(rules(ask(tools=(TOOL,)), asked=asked), "effective_window")
