@@ -231,10 +231,13 @@ class Engine:
         return Decided(asked, decision, terms, session, load)
 
     def _load_of(self, router: Router) -> Mapping[str, int]:
-        """Calls that each model got in the last minute, those without any left out."""
-        models = tuple(router.catalog.models)
+        """Calls that each model got in the last minute, those without any left out.
+
+        Workers are taken to share the calls evenly: training counts those of all of them.
+        """
+        models, n_workers = tuple(router.catalog.models), self._settings.workers
         counts = zip(models, self._load.of(models), strict=True)
-        return {model: int(count) for model, count in counts if count}
+        return {model: int(count) * n_workers for model, count in counts if count}
 
     def _terms(self, tenant: str, router: Router, *, day: int) -> Terms:
         """The tenant's terms, with what is left of its budget where it explores."""
