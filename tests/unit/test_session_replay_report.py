@@ -79,6 +79,18 @@ def test_a_folder_becomes_a_table_and_a_file(tmp_path: Path, strengths: str) -> 
     assert [goal.n_unsafe_switches for goal in report.goals] == [0] * 4
 
 
+@pytest.mark.parametrize(("more", "compared"), [((), "bill"), (("--total-cost",), "total cost")])
+def test_bills_compare_under_a_threshold_and_total_costs_under_the_own_rule(
+    tmp_path: Path, more: tuple[str, ...], compared: str
+) -> None:
+    data, out = write_recording(tmp_path / "data"), tmp_path / "replay.json"
+    arguments = ["replay", "--data", str(data), "--out", str(out), *more]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    report = msgspec.json.decode(out.read_bytes(), type=SessionReplayReport)
+    assert report.terms.compared == compared
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

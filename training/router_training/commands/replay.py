@@ -18,9 +18,17 @@ def replay(
         Path | None, typer.Option(help="Artifact that predicts; the shipped starter without it.")
     ] = None,
     min_adequacy: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Least P(adequate); without it the artifact's own rule."),
-    ] = None,
+        float,
+        typer.Option(min=0, max=1, help="Least P(adequate) of every answer: bills then compare."),
+    ] = 0.8,
+    total_cost: Annotated[
+        bool,
+        typer.Option(
+            "--total-cost",
+            help="The artifact's own rule instead: least cost with what failing costs. Then a "
+            "higher bill may buy fewer failures, and total costs compare.",
+        ),
+    ] = False,
     strengths: Annotated[
         str,
         typer.Option(
@@ -59,7 +67,7 @@ def replay(
         router, economics = load_router(artifact)
         options = ReplayOptions(
             strengths=cast(Strengths, strengths),
-            min_adequacy=min_adequacy,
+            min_adequacy=None if total_cost else min_adequacy,
             models=None if models is None else tuple(part.strip() for part in models.split(",")),
             n_sessions=sessions,
             lock_tool_results=lock_tool_results,
