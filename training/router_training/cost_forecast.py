@@ -16,6 +16,7 @@ import numpy as np
 from msgspec import Struct, structs
 from numpy.typing import NDArray
 
+from router_model.errors import DatasetError
 from router_model.pricing import call_cost
 from router_model.types import Capabilities, ModelCard
 from router_model.warmth import expected_call_cost, likely_call_cost, warmth_of
@@ -75,8 +76,18 @@ def forecast_folder(
     resampling: Resampling | None = None,
     progress: Progress | None = None,
 ) -> list[ForecastRow]:
-    """One row for each model of a folder, two where calls went to several endpoints."""
-    groups = [g for g in read_bills(folder) if len(g.sessions) >= LEAST_SESSIONS]
+    """One row for each model of a folder, two where calls went to several endpoints.
+
+    Raises DatasetError where no model has `LEAST_SESSIONS` sessions with input tokens.
+    """
+    found = read_bills(folder)
+    groups = [group for group in found if len(group.sessions) >= LEAST_SESSIONS]
+    if not groups:
+        most = max(len(group.sessions) for group in found)
+        raise DatasetError(
+            f"{folder}: at most {most} sessions of a model with input tokens, expected "
+            f"{LEAST_SESSIONS} or more"
+        )
     rows = []
     for number, group in enumerate(groups):
         if progress is not None:

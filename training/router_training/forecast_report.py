@@ -51,7 +51,8 @@ def render(rows: Sequence[ForecastRow]) -> str:
 
 
 def write_json(rows: Sequence[ForecastRow], path: Path) -> None:
-    """Write every figure, rounded by nobody."""
+    """Write every figure, rounded by nobody, creating the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(list(rows)), indent=2) + b"\n")
 
 

@@ -28,9 +28,14 @@ CHARS_PER_TOKEN: Final = 4.0
 _LARGEST_RESIDUAL: Final = 0.005
 _READ_SHARE: Final = 0.1  # a cache read's part of the input price, with most providers
 
-_TEXTS: Final = ("session_id", "request_id", "model", "upstream")
+_TEXTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "session_id": ("session_id", "session"),
+    "request_id": ("request_id",),
+    "model": ("model",),
+    "upstream": ("upstream",),
+}
 _NUMBERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "step": ("step",),
+    "step": ("step", "turn", "created_unix"),
     "chars": ("prefix_chars",),
     "input": ("input_tokens", "prompt_tokens"),
     "cached": ("cached_input_tokens", "cached_tokens"),
@@ -88,14 +93,21 @@ def _read(path: Path) -> Columns:
     for name in ("model", "prefix_chars"):
         if name not in types:
             raise DatasetError(f"{path}: no column {name} among {', '.join(types)}")
-    texts = {n: as_text(n, types[n]) if n in types else "null::varchar" for n in _TEXTS}
+    texts = {
+        key: next((as_text(n, types[n]) for n in names if n in types), "null::varchar")
+        for key, names in _TEXTS.items()
+    }
     numbers = {
         key: f"coalesce({', '.join(as_number(n, types[n]) for n in names if n in types)}, null)"
         if any(n in types for n in names)
         else "null::double"
         for key, names in _NUMBERS.items()
     }
-    return store.read_parquet(path, texts | numbers)
+    table = store.read_parquet(path, texts | numbers)
+    keys = zip(*(table[name] for name in ("session_id", "request_id", "model")), strict=True)
+    # Without the name of a session, a model's calls of one task are one.
+    names = [cell(name) or f"{cell(task)}:{cell(model)}" for name, task, model in keys]
+    return table | {"session_id": np.array(names, dtype=np.object_)}
 
 
 def _frame_chars(path: Path) -> dict[str, tuple[float, float]]:
@@ -107,12 +119,20 @@ def _frame_chars(path: Path) -> dict[str, tuple[float, float]]:
     )
     frames = {}
     for request, messages, tools in zip(*(table[name] for name in names), strict=True):
-        said: Any = msgspec.json.decode(messages) if cell(messages) else []
+        said = _messages(cell(messages) or "[]")
         system = sum(
             len(str(one.get("content") or "")) for one in said if one.get("role") == "system"
         )
         frames[str(request)] = (float(system), float(len(cell(tools) or "")))
     return frames
+
+
+def _messages(text: str) -> list[dict[str, Any]]:
+    """Those of a request; none where the text is no list of messages."""
+    try:
+        return msgspec.json.decode(text, type=list[dict[str, Any]])
+    except msgspec.DecodeError:
+        return []
 
 
 def _groups_of(table: Columns, frames: Mapping[str, tuple[float, float]]) -> list[BilledGroup]:

@@ -127,6 +127,7 @@ def _spoken(path: Path) -> dict[str, list[Spoken]]:
         "epoch(try_cast(timestamp as timestamp))" if "timestamp" in types else "null::double"
     )
     table = store.read_parquet(path, columns, suffix="order by 1, 2")
+    table = {name: cells[np.isfinite(table["idx"])] for name, cells in table.items()}
     spoken: dict[str, list[Spoken]] = {}
     pending: list[str] = []
     for row, name in enumerate(table["key"].tolist()):
@@ -163,7 +164,9 @@ def _tool_calls(text: str, number: int) -> list[dict[str, Any]]:
         return []
     calls = []
     for place, call in enumerate(found if isinstance(found, list) else []):
-        function = call.get("function", call) if isinstance(call, dict) else {}
+        function = call.get("function", call) if isinstance(call, dict) else None
+        if not isinstance(function, dict):
+            continue
         arguments = function.get("arguments", "")
         if not isinstance(arguments, str):
             arguments = msgspec.json.encode(arguments).decode()

@@ -248,7 +248,7 @@ def _flagged(request: Request, cells: Mapping[str, float]) -> Request:
 def _input_tokens(
     cells: Mapping[str, float], context: Context, assumed: Counter[str], *, is_recorded: bool
 ) -> int:
-    if cells["input_tokens"] > 0:
+    if 0 < cells["input_tokens"] < np.inf:
         return round(cells["input_tokens"])
     if is_recorded or not np.isfinite(cells["prefix_chars"]):
         assumed["input tokens estimated from the text"] += 1
@@ -258,12 +258,12 @@ def _input_tokens(
 
 
 def _output_tokens(cells: Mapping[str, float], answer: float | None, assumed: Counter[str]) -> int:
-    if cells["output_tokens"] >= 0:
+    if 0 <= cells["output_tokens"] < np.inf:
         return round(cells["output_tokens"])
     if answer is not None:
         assumed["output tokens estimated from the text, hidden thinking not seen"] += 1
         return round(answer)
-    if cells["reply_chars"] >= 0:
+    if 0 <= cells["reply_chars"] < np.inf:
         assumed["output tokens estimated from the number of characters"] += 1
         return round(cells["reply_chars"] / CHARS_PER_TOKEN)
     assumed[f"output tokens taken to be {DEFAULT_OUTPUT_TOKENS}"] += 1

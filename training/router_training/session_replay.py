@@ -139,7 +139,11 @@ def prepare(
             needs = needs_of(call.request, input_tokens=call.input_tokens)
             admitted, reasons = admissible(cards, needs=needs)
             if not admitted:
-                raise DatasetError(f"session {session.id}, call {number}: no model: {reasons}")
+                model, reason = next(iter(reasons.items()))
+                raise DatasetError(
+                    f"session {session.id}, call {number}: none of {len(cards)} models takes it; "
+                    f"{model}: {reason}"
+                )
             by_call.append(tuple(place[card.id] for card in admitted))
         able.append(tuple(by_call))
     return Prepared(

@@ -1,6 +1,7 @@
 """The report of replayed sessions: what it holds, how it is written, how it is shown."""
 
 from collections.abc import Mapping
+from math import isnan
 from pathlib import Path
 
 import msgspec
@@ -173,5 +174,6 @@ def _goals(report: SessionReplayReport) -> str:
 
 
 def _percent(interval: Interval) -> str:
-    low, high = (f"{100 * end:+.2f}" for end in (interval.low, interval.high))
+    ends = (interval.low, interval.high)
+    low, high = ("-" if isnan(end) else f"{100 * end:+.2f}" for end in ends)
     return f"{100 * interval.estimate:+.2f}% [{low}, {high}]"

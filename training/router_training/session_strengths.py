@@ -82,7 +82,8 @@ def recorded(recording: Recording, *, models: Sequence[str] | None = None) -> St
     cards = [card for card in by_card if models is None or card.id in models]
     if len(cards) < 2:
         raise DatasetError(
-            f"{recording.name}: outcomes of {len(cards)} models with a known price, expected 2"
+            f"{recording.name}: outcomes of {len(cards)} chosen models with a price, expected "
+            f"2 or more of {', '.join(card.id for card in by_card) or 'none'}"
         )
     rows = []
     for session in recording.sessions:
