@@ -10,6 +10,7 @@ find nor leave anything.
 
 from collections import Counter
 
+from router_model import warmth
 from router_model.errors import DatasetError
 from router_model.pricing import call_cost_microusd
 from router_model.session_view import Prefix
@@ -49,7 +50,7 @@ class Ledger:
         keeps = card.capabilities.caching != "none" and not call.step_type.is_side_call
         kept = _whole_blocks(card, n) if keeps else 0
         cached = min(kept, self._warm_tokens(card)) if kept else 0
-        is_long = lifetime_s(card, call) > card.cache_ttl_s
+        is_long = lifetime_s(card, call) >= warmth.HOUR_S
         return Usage(
             input_tokens=n,
             cached_tokens=cached,
@@ -82,10 +83,7 @@ def _whole_blocks(card: ModelCard, tokens: int) -> int:
 
 def lifetime_s(card: ModelCard, call: RecordedCall) -> int:
     """How long the model keeps the prefix of a call: longer where that is asked for and sold."""
-    asked, long = call.request.cache_ttl_s, card.long_cache_ttl_s
-    if asked is not None and long is not None and asked > card.cache_ttl_s:
-        return long
-    return card.cache_ttl_s
+    return warmth.lifetime_s(card, call.request.cache_ttl_s)
 
 
 def bill_microusd(card: ModelCard, usage: Usage, *, service_tier: str | None) -> int:

@@ -156,7 +156,7 @@ class RouterPolicy:
             warm_tokens=warmth.tokens,
             p_warm=warmth.p,
             age_s=0.0 if prefix is None else prefix.age_s,
-            ttl_s=lifetime_s(card, call),
+            ttl_s=lifetime_s(card, call) if prefix is None else prefix.ttl_s,
         )
 
 
