@@ -192,7 +192,9 @@ def _check_horizon(name: str, horizon: Horizon) -> None:
     least = 0.5 * horizon.turns * (horizon.turns + 1.0)
     _check_range(f"{name}.second", horizon.second, least * (1.0 - _SLACK), _MOST_TURNS**2)
     _check_range(f"{name}.n", horizon.n, 0.0, float("inf"))
-    _check_range(f"{name}.p_any", horizon.p_any, 0.0, min(1.0, horizon.turns + _SLACK))
+    # E[T] is at most P(T >= 1) times the most there can be; so p_any is 0 only where turns are.
+    any_least = horizon.turns / _MOST_TURNS
+    _check_range(f"{name}.p_any", horizon.p_any, any_least, min(1.0, horizon.turns + _SLACK))
 
 
 def _check_gaps(gaps: tuple[float, ...]) -> None:

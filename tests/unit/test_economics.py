@@ -88,6 +88,7 @@ def test_models_are_found_without_provider_and_case(tmp_path: Path) -> None:
         ({"horizons": horizons(high=20.0)}, r"horizons.main\[0\].high: got 20.0"),
         ({"horizons": horizons(second=20.0)}, r"horizons.main\[0\].second: got 20.0"),
         ({"horizons": horizons(p_any=1.2)}, r"horizons.main\[0\].p_any: got 1.2"),
+        ({"horizons": horizons(p_any=0.0)}, r"horizons.main\[0\].p_any: got 0.0"),
         ({"unknown": 1}, "unknown"),
         ({"n_sessions": "many"}, "n_sessions"),
     ],
