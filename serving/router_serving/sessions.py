@@ -32,9 +32,10 @@ _Key = tuple[str, str]
 
 
 class _Session(Struct):
-    """One session; `latest` is the decision of its latest turn."""
+    """One session; `latest` is the decision of its latest turn, `begun_s` when it began."""
 
     used_s: float
+    begun_s: float
     model: str | None = None
     turn: int = 0
     pin: str | None = None
@@ -129,7 +130,7 @@ class SessionMemory:
         key = (tenant, session)
         found = self._find(key, now_s)
         if found is None:
-            found = self._sessions[key] = _Session(now_s)
+            found = self._sessions[key] = _Session(now_s, now_s)
         if pin_session is not None:
             found.pin = (found.pin or card.id) if pin_session else None
         tokens = decision.expected.input_tokens
@@ -161,7 +162,8 @@ class SessionMemory:
         key = (tenant, outcome.decision_id)
         opened = self._open.get(key)
         found = None if opened is None else self._sessions.get(opened.session)
-        if opened is None or found is None:
+        # A session that was forgotten and came back knows nothing of the calls before.
+        if opened is None or found is None or opened.used_s < found.begun_s:
             return
         card = catalog.resolve(outcome.model)
         served = None if card is None else card.id

@@ -12,6 +12,7 @@ from session_memories import (
     card,
     remembered,
     seen,
+    served,
 )
 
 from router_model.session_view import NO_SESSION, SessionView
@@ -151,3 +152,14 @@ def test_a_compaction_reads_the_conversation_it_continues_not_one_that_it_quotes
     remembered(memory)
     assert seen(memory, LATER, step_type=StepType.COMPACTION).prefixes["m"].tokens == 5000
     assert seen(memory, REQUEST, step_type=StepType.COMPACTION).prefixes["m"].tokens == 0
+
+
+def test_outcomes_of_calls_before_a_session_was_forgotten_change_nothing_of_it() -> None:
+    memory = SessionMemory(2)
+    remembered(memory, decision_id="old")
+    remembered(memory, decision_id="new", now_s=24 * 3600.0 + 0.2)
+    as_it_was = seen(memory, now_s=24 * 3600.0 + 1.0)
+    assert as_it_was.turn == 1
+    served(memory, decision_id="old", error="overloaded")
+    billed(memory, 9000, decision_id="old")
+    assert seen(memory, now_s=24 * 3600.0 + 1.0) == as_it_was
