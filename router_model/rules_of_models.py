@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from router_model.pricing import CostParts, cost_parts
-from router_model.scoring import Situation, is_kept
+from router_model.scoring import Situation, call_usd
 from router_model.told import Rule, Told
 from router_model.types import Candidate, ModelCard
-from router_model.warmth import Warmth, expected_call_cost, input_usages, lifetime_s
+from router_model.warmth import COLD, Warmth, input_usages, is_cached, lifetime_s
 
 
 def accounting_rules(told: Told) -> list[Rule]:
@@ -22,7 +22,7 @@ def accounting_rules(told: Told) -> list[Rule]:
         if usd
     ]
     if chosen.cached_tokens:
-        cold = _cost(card, chosen, situation, Warmth(0, 0.0))
+        cold = _cold_usd(card, chosen, situation)
         detail = (
             f"{chosen.cached_tokens} of {chosen.input_tokens} tokens are read from its cache "
             f"with probability {chosen.p_warm:.3f}"
@@ -53,7 +53,7 @@ def _expected_parts(
         candidate.input_tokens,
         Warmth(candidate.cached_tokens, candidate.p_warm),
         output_tokens=round(candidate.output_tokens),
-        writes=is_kept(card, situation.asking),
+        writes=is_cached(card, is_marked=situation.asking.is_marked),
         ttl_s=lifetime_s(card, situation.asking.cache_ttl_s),
     ):
         parts = cost_parts(card.price, usage, service_tier=situation.asking.service_tier)
@@ -62,15 +62,14 @@ def _expected_parts(
     return sums
 
 
-def _cost(card: ModelCard, candidate: Candidate, situation: Situation, warmth: Warmth) -> float:
-    return expected_call_cost(
+def _cold_usd(card: ModelCard, candidate: Candidate, situation: Situation) -> float:
+    """The same call with nothing of it in the model's cache."""
+    return call_usd(
         card,
-        candidate.input_tokens,
-        warmth,
+        situation.asking,
+        COLD,
+        input_tokens=candidate.input_tokens,
         output_tokens=candidate.output_tokens,
-        writes=is_kept(card, situation.asking),
-        ttl_s=lifetime_s(card, situation.asking.cache_ttl_s),
-        service_tier=situation.asking.service_tier,
     )
 
 
@@ -112,7 +111,7 @@ def excluded_rules(told: Told, excluded: Mapping[str, str]) -> list[Rule]:
     for model, reason in excluded.items():
         card, usd = told.cards.get(model), None
         if card is not None and card.price is not None:
-            usd = _cost(card, chosen, told.situation, Warmth(0, 0.0))
+            usd = _cold_usd(card, chosen, told.situation)
         code = reason.split(":")[0]
         rules.append(Rule(rule=f"excluded.{code}", usd=usd, detail=reason, model=model))
     return rules

@@ -27,6 +27,7 @@ from router_model.warmth import (
     Warmth,
     expected_call_cost,
     input_tokens_of,
+    is_cached,
     lifetime_s,
     warmth_of,
 )
@@ -220,12 +221,6 @@ def logged_situation(
     }
 
 
-def is_kept(card: ModelCard, asking: Asking) -> bool:
-    """True where the model keeps the prefix of such a call in a cache."""
-    caching = card.capabilities.caching
-    return caching == "automatic" or (caching == "marked" and asking.is_marked)
-
-
 def _candidates(
     cards: Sequence[ModelCard],
     situation: Situation,
@@ -247,7 +242,9 @@ def _candidates(
         candidates[card.id] = Candidate(
             model=card.id,
             p_adequate=p * valid,
-            expected_cost=_cost(card, situation, tokens=tokens, output=output, warm=warm),
+            expected_cost=call_usd(
+                card, situation.asking, warm, input_tokens=tokens, output_tokens=output
+            ),
             input_tokens=tokens,
             cached_tokens=warm.tokens,
             output_tokens=output,
@@ -259,18 +256,23 @@ def _candidates(
     return candidates
 
 
-def _cost(
-    card: ModelCard, situation: Situation, *, tokens: int, output: float, warm: Warmth
+def call_usd(
+    card: ModelCard,
+    asking: Asking,
+    warmth: Warmth,
+    *,
+    input_tokens: int,
+    output_tokens: float,
 ) -> float:
+    """What the model is expected to charge for a call that finds this in its cache; 0 unpriced."""
     if card.price is None:
         return 0.0
-    asking = situation.asking
     return expected_call_cost(
         card,
-        tokens,
-        warm,
-        output_tokens=output,
-        writes=is_kept(card, asking),
+        input_tokens,
+        warmth,
+        output_tokens=output_tokens,
+        writes=is_cached(card, is_marked=asking.is_marked),
         ttl_s=lifetime_s(card, asking.cache_ttl_s),
         service_tier=asking.service_tier,
     )

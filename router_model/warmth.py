@@ -63,9 +63,7 @@ def warmth_of(
     >>> warmth_of(card, prefix, input_tokens=6_000, facts=facts, is_marked=False)
     Warmth(tokens=4992, p=0.9)
     """
-    caching = card.capabilities.caching
-    is_cached = caching == "automatic" or (caching == "marked" and is_marked)
-    if prefix is None or not is_cached or prefix.age_s >= prefix.ttl_s:
+    if prefix is None or not is_cached(card, is_marked=is_marked) or prefix.age_s >= prefix.ttl_s:
         return COLD
     seen = kept_tokens(prefix.tokens, prefix.read_tokens, block=card.cache_block_tokens)
     tokens = min(seen, input_tokens)
@@ -116,6 +114,12 @@ def hit_probability(prefix: Prefix, facts: CacheFacts) -> float:
     """
     total = PRIOR_CALLS + prefix.n_hits + prefix.n_misses
     return (PRIOR_CALLS * facts.p_hit + prefix.n_hits) / total
+
+
+def is_cached(card: ModelCard, *, is_marked: bool) -> bool:
+    """Whether the model keeps the prefix of a call; `is_marked`: the request marks what may be."""
+    caching = card.capabilities.caching
+    return caching == "automatic" or (caching == "marked" and is_marked)
 
 
 def lifetime_s(card: ModelCard, asked_ttl_s: int | None) -> int:

@@ -12,11 +12,11 @@ from router_model.choice_horizon import choice_horizon
 from router_model.economics import Horizon
 from router_model.escalation import NO_ESCALATION, Escalation, escalation_from
 from router_model.policy import CheapestAdequate, Choice
-from router_model.scoring import Scored, Scorer, Situation, is_kept
+from router_model.scoring import Scored, Scorer, Situation
 from router_model.switching import Later, Option, later_costs
 from router_model.terms import ARTIFACT, SETTING, Exploration, Objective
 from router_model.types import Candidate, ModelCard
-from router_model.warmth import Warmth, lifetime_s
+from router_model.warmth import Warmth, is_cached, lifetime_s
 
 
 class Bar(Struct, frozen=True, kw_only=True):
@@ -156,7 +156,7 @@ def options_of(
                 p_warm=warm.p,
                 age_s=0.0 if prefix is None else prefix.age_s,
                 ttl_s=lifetime if prefix is None else prefix.ttl_s,
-                is_kept=is_kept(card, situation.asking),
+                is_kept=is_cached(card, is_marked=situation.asking.is_marked),
             )
         )
     return options

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from router_model.session_view import Prefix
 from router_model.types import ModelCard, Request, Usage
-from router_model.warmth import kept_tokens, lifetime_s
+from router_model.warmth import is_cached, kept_tokens, lifetime_s
 
 # A usage that says less or more than this of the estimate is a mistake, or of another convention.
 _LEAST_RATIO: Final = 0.2
@@ -103,9 +103,8 @@ def left_by(
 
 def left_tokens(card: ModelCard, tokens: int, *, is_marked: bool) -> int:
     """What a call of `tokens` leaves in the model's cache: all of it, or nothing."""
-    caching = card.capabilities.caching
-    is_cached = caching == "automatic" or (caching == "marked" and is_marked)
-    return tokens if is_cached and tokens >= card.min_cache_tokens else 0
+    is_kept = is_cached(card, is_marked=is_marked)
+    return tokens if is_kept and tokens >= card.min_cache_tokens else 0
 
 
 def has_own_prefix(request: Request) -> bool:
