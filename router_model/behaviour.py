@@ -28,6 +28,7 @@ from msgspec import Struct, field, structs
 from router_model.cards import ModelCard
 from router_model.errors import ArtifactError
 from router_model.heads import Floats, plain_name
+from router_model.learned_file import read_learned
 from router_model.schema_complexity import schema_complexities as schema_complexities
 from router_model.schema_complexity import schema_complexity as schema_complexity
 
@@ -112,15 +113,8 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @classmethod
     def load(cls, folder: Path) -> "Behaviour":
         """That of an artifact folder, `NO_BEHAVIOUR` without a file; ArtifactError if bad."""
-        path = folder / BEHAVIOUR_FILE
-        try:
-            found = msgspec.json.decode(path.read_bytes(), type=cls)
-            found.check()
-        except FileNotFoundError:
-            return NO_BEHAVIOUR
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, ArtifactError) as error:
-            raise ArtifactError(f"{path}: can't be used: {error}") from error
-        return found.by_plain_names()
+        found = read_learned(folder / BEHAVIOUR_FILE, cls)
+        return NO_BEHAVIOUR if found is None else found.by_plain_names()
 
     def by_plain_names(self) -> "Behaviour":
         """The same, its models also found without regard to case and "provider/"."""

@@ -28,6 +28,7 @@ from msgspec import Struct, structs
 
 from router_model.errors import ArtifactError
 from router_model.heads import plain_name
+from router_model.learned_file import read_learned
 from router_model.types import StepType
 
 ECONOMICS_FILE: Final = "economics.json"
@@ -93,15 +94,8 @@ class Economics(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @classmethod
     def load(cls, folder: Path) -> "Economics":
         """That of an artifact folder, `PRIOR` without a file; ArtifactError if it is bad."""
-        path = folder / ECONOMICS_FILE
-        try:
-            found = msgspec.json.decode(path.read_bytes(), type=cls)
-            found.check()
-        except FileNotFoundError:
-            return PRIOR
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, ArtifactError) as error:
-            raise ArtifactError(f"{path}: can't be used: {error}") from error
-        return found.by_plain_names()
+        found = read_learned(folder / ECONOMICS_FILE, cls)
+        return PRIOR if found is None else found.by_plain_names()
 
     def by_plain_names(self) -> "Economics":
         """The same, its models also found without regard to case and "provider/"."""

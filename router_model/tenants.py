@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from router_model.errors import ArtifactError
 from router_model.heads import Floats, plain_name
+from router_model.learned_file import read_learned
 
 TENANTS: Final = "tenants.json"
 # Nobody's log-odds are this far from everybody's; such a file was not written by training.
@@ -96,12 +97,4 @@ def save_tenants(offsets: TenantOffsets, folder: Path) -> None:
 
 def load_tenants(folder: Path) -> TenantOffsets:
     """The offsets of a verified folder, none where it has no such file; else ArtifactError."""
-    path = folder / TENANTS
-    try:
-        offsets = msgspec.json.decode(path.read_bytes(), type=TenantOffsets)
-        offsets.check()
-    except FileNotFoundError:
-        return TenantOffsets()
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, ArtifactError) as error:
-        raise ArtifactError(f"{path}: can't be used: {error}") from error
-    return offsets
+    return read_learned(folder / TENANTS, TenantOffsets) or TenantOffsets()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from router_data.agent_outcomes import AgentTraffic
 from router_data.agent_sessions import Calls
-from router_model.pricing import expected_cost
+from router_model.pricing import call_cost
 from router_model.session_view import Prefix, SessionView
 from router_model.types import ModelCard, Usage
 
@@ -80,15 +80,7 @@ def usage_cost(card: ModelCard, usage: Usage) -> float:
     >>> usage_cost(card, Usage(input_tokens=10_000, output_tokens=100))
     0.0105
     """
-    if card.price is None:
-        return 0.0
-    return expected_cost(
-        card.price,
-        input_tokens=usage.input_tokens,
-        cached_tokens=usage.cached_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-        output_tokens=usage.output_tokens,
-    )
+    return 0.0 if card.price is None else call_cost(card.price, usage)
 
 
 class SessionCaches:
