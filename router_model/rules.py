@@ -8,24 +8,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import structs
 
 from router_model.catalog import Catalog
 from router_model.economics import Horizon
 from router_model.exploration import LATENCY
 from router_model.logged_decision import LoggedDecision, situation_of
-from router_model.policy import CheapestAdequate, total_cost
+from router_model.policy import total_cost
 from router_model.rules_of_models import (
     accounting_rules,
     excluded_rules,
     validity_rules,
     windows_rules,
 )
-from router_model.switching import NOTHING_LATER, Later
+from router_model.switching import Later
 from router_model.told import Rule, Told
 from router_model.types import Candidate
 from router_model.warmth import Warmth
-from router_model.weighing import Bar, Chooser
+from router_model.weighing import Chooser
 
 N_SHOWN = 4
 """Candidates from the first choice on whose later costs are told."""
@@ -79,8 +78,7 @@ def _session(told: Told) -> list[Rule]:
         return [*rules, *_side_call(told)]
     horizon = told.chooser.horizon(told.situation)
     shown = {told.chosen.model, session.model, *(c.model for c in told.candidates[:N_SHOWN])}
-    known = [c for c in told.candidates if c.model in told.cards]
-    for candidate, later in zip(known, _laters(told, known, told.bar), strict=True):
+    for candidate, later in zip(told.known, _laters(told), strict=True):
         if candidate.model not in shown:
             continue
         rules.append(
@@ -102,9 +100,9 @@ def _later_detail(candidate: Candidate, later: Later, horizon: Horizon, current:
     onward = candidate.continues_with or candidate.model
     return (
         f"{role} it for this call, then going on with {onward}: ${later.low_usd:.6f} to "
-        f"${later.high_usd:.6f} beyond the choice that costs the session least, of "
-        f"{horizon.turns:.1f} expected calls to come (95% interval {horizon.low:.1f} to "
-        f"{horizon.high:.1f}) those for which a choice may hold"
+        f"${later.high_usd:.6f} more than the choice that costs the session least, over as many "
+        f"of the {horizon.turns:.1f} expected calls to come (95% interval {horizon.low:.1f} to "
+        f"{horizon.high:.1f}) as a choice may hold for"
     )
 
 
@@ -128,18 +126,18 @@ def _escalation(told: Told) -> list[Rule]:
     bar = told.bar
     if not bar.escalation.reasons:
         return []
-    neutral = Bar(
-        min_adequacy=bar.usual_min_adequacy,
-        failure_usd=bar.usual_failure_usd,
-        usual_min_adequacy=bar.usual_min_adequacy,
-        usual_failure_usd=bar.usual_failure_usd,
+    before = _first(told, min_adequacy=bar.usual_min_adequacy, failure_factor=1.0)
+    after = _first(
+        told, min_adequacy=bar.min_adequacy, failure_factor=bar.escalation.failure_factor
     )
-    before, after = _first(told, neutral), _first(told, bar)
     if bar.min_adequacy is None:
-        before_usd, after_usd = neutral.failure_usd, bar.failure_usd
+        before_usd, after_usd = bar.usual_failure_usd, bar.failure_usd
         moved = f"an inadequate answer counts ${after_usd:.4f}, not ${before_usd:.4f}"
+    elif bar.min_adequacy == bar.usual_min_adequacy:
+        moved = f"p of at least {bar.min_adequacy:.3f} is asked as it was, it may only rise"
     else:
-        moved = f"p of at least {bar.min_adequacy:.3f}, not {neutral.min_adequacy:.3f}, is asked"
+        usual = bar.usual_min_adequacy
+        moved = f"p of at least {bar.min_adequacy:.3f}, not {usual:.3f}, is asked"
     detail = f"level {bar.escalation.level:+.2f} ({', '.join(bar.escalation.reasons)}): {moved}"
     if before.model != after.model:
         detail += f"; without it {before.model}"
@@ -147,44 +145,27 @@ def _escalation(told: Told) -> list[Rule]:
     return [Rule(rule="escalation", usd=usd, detail=detail, model=after.model)]
 
 
-def _first(told: Told, bar: Bar) -> Candidate:
-    """The first choice under a bar, nothing explored."""
-    known = [c for c in told.candidates if c.model in told.cards]
-    plain = [
-        structs.replace(c, later_cost=later.cost_usd)
-        for c, later in zip(known, _laters(told, known, bar), strict=True)
-    ]
-    return (
-        _policy(told)
-        .choose(
-            plain,
-            min_adequacy=bar.min_adequacy,
-            is_side_call=told.situation.is_side_call,
-            failure_factor=bar.escalation.failure_factor,
-        )
-        .ranked[0]
+def _first(told: Told, *, min_adequacy: float | None, failure_factor: float) -> Candidate:
+    """The first choice under another bar, by cost and with nothing explored."""
+    choice = told.chooser.policy.choose(
+        told.known,
+        min_adequacy=min_adequacy,
+        is_side_call=told.situation.is_side_call,
+        failure_factor=failure_factor,
     )
+    return choice.ranked[0]
 
 
-def _laters(told: Told, candidates: Sequence[Candidate], bar: Bar) -> Sequence[Later]:
-    if told.situation.is_side_call or len(candidates) == 1:
-        return [NOTHING_LATER] * len(candidates)
+def _laters(told: Told) -> Sequence[Later]:
+    """What each known candidate costs the session later, with the interval."""
     return told.chooser.laters(
-        [told.cards[c.model] for c in candidates],
-        candidates,
-        _warmth(candidates),
+        [told.cards[c.model] for c in told.known],
+        told.known,
+        {c.model: Warmth(c.cached_tokens, c.p_warm) for c in told.known},
         told.situation,
-        bar=bar,
+        bar=told.bar,
         with_interval=True,
     )
-
-
-def _warmth(candidates: Sequence[Candidate]) -> dict[str, Warmth]:
-    return {c.model: Warmth(c.cached_tokens, c.p_warm) for c in candidates}
-
-
-def _policy(told: Told) -> CheapestAdequate:
-    return told.chooser.policy
 
 
 def _latency(told: Told) -> list[Rule]:
@@ -195,7 +176,10 @@ def _latency(told: Told) -> list[Rule]:
         return []
     chosen = told.chosen
     if told.logged.exploration.off == LATENCY or overrides.objective == "latency":
-        cheapest = _first(told, told.bar)
+        bar = told.bar
+        cheapest = _first(
+            told, min_adequacy=bar.min_adequacy, failure_factor=bar.escalation.failure_factor
+        )
         detail = (
             f"the fastest adequate model: {chosen.tool_call_latency_ms:.0f} ms at the 95th "
             f"percentile, {cheapest.model} {cheapest.tool_call_latency_ms:.0f} ms"

@@ -34,6 +34,11 @@ class Told(Struct, frozen=True, kw_only=True):
         return next(c for c in self.candidates if c.model == self.logged.model)
 
     @property
+    def known(self) -> Sequence[Candidate]:
+        """The candidates that the catalog still has."""
+        return [c for c in self.candidates if c.model in self.cards]
+
+    @property
     def bar(self) -> Bar:
         """How adequate a model had to be."""
         return self.chooser.bar(

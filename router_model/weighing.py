@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from router_model import fallback
 from router_model.choice_horizon import choice_horizon
 from router_model.economics import Horizon
-from router_model.escalation import NO_ESCALATION, Escalation, escalation_from
+from router_model.escalation import Escalation, escalation_from
 from router_model.policy import CheapestAdequate, Choice
 from router_model.scoring import Scored, Scorer, Situation
 from router_model.switching import Later, Option, later_costs
@@ -31,7 +31,7 @@ class Bar(Struct, frozen=True, kw_only=True):
     failure_usd: float
     usual_min_adequacy: float | None
     usual_failure_usd: float
-    escalation: Escalation = NO_ESCALATION
+    escalation: Escalation
 
 
 class Chooser:
