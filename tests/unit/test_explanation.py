@@ -4,9 +4,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from decided_rows import logged_row
 from routers import TOOL, ask, joint_predictor, router
 
-from router_data.rows import decision_row
 from router_model import fallback
 from router_model.calibration import Calibration
 from router_model.contract import ABSTAIN
@@ -16,36 +16,14 @@ from router_model.explanation import N_SHOWN, OTHER_GROUP, TEXT_GROUP, _table
 from router_model.features import SCHEMA
 from router_model.policy import ABSTAINED, HIGHEST_P, CheapestAdequate
 from router_model.router import Router
-from router_model.types import Caller, PolicyOverrides, Request
+from router_model.types import Request
 
 ROUTER = router()
 
 
 def record(router: Router = ROUTER, request: Request | None = None, **overrides: Any) -> Any:
     """The log row of a decision, once through JSON as in the log."""
-    asked = request or ask(tools=(TOOL,))
-    context = router.context(asked)
-    embedding = router.embed(context)
-    decision = router.decide(
-        asked,
-        caller=Caller(),
-        overrides=PolicyOverrides(**overrides),
-        decision_id="d1",
-        context=context,
-        embedding=embedding,
-    )
-    row = decision_row(
-        decision,
-        caller=Caller(),
-        request=asked,
-        context=context,
-        embedding=embedding,
-        encoder=router.manifest.encoder,
-        session="s",
-        wire_format="openai.chat",
-        now_ms=0,
-    )
-    return msgspec.json.decode(msgspec.json.encode(row))
+    return logged_row(router, request or ask(tools=(TOOL,)), **overrides)
 
 
 def would(explained: dict[str, Any]) -> dict[str, str]:

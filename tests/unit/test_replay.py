@@ -3,17 +3,16 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from decided_rows import logged_row
 from routers import TOOL, ask, joint_predictor, router, warm
 
-from router_data.rows import decision_row
 from router_model.errors import LogError
 from router_model.policy import CheapestAdequate
 from router_model.replay import replay
 from router_model.router import Router
-from router_model.scoring import asking_of, logged_situation
 from router_model.tenants import TenantOffset, TenantOffsets
 from router_model.terms import Exploration, Terms
-from router_model.types import Caller, PolicyOverrides, Request
+from router_model.types import Request
 
 ROUTER = router(
     policy=CheapestAdequate(near_tie=1e6),
@@ -33,38 +32,15 @@ def logged(
     **overrides: Any,
 ) -> dict[str, Any]:
     """The row of a decision, once through JSON as in the log."""
-    request = request or ask(tools=(TOOL,))
-    context = asked.context(request)
-    session = warm(cached or {})
-    embedding = asked.embed(context)
-    decision = asked.decide(
-        request,
-        caller=Caller(tenant=tenant),
-        overrides=PolicyOverrides(**overrides),
+    return logged_row(
+        asked,
+        request or ask(tools=(TOOL,)),
         decision_id=decision_id,
-        session=session,
-        context=context,
-        embedding=embedding,
+        tenant=tenant,
+        session=warm(cached or {}),
         terms=terms,
+        **overrides,
     )
-    row = decision_row(
-        decision,
-        caller=Caller(tenant=tenant),
-        request=request,
-        context=context,
-        embedding=embedding,
-        encoder=asked.manifest.encoder,
-        session="s",
-        wire_format="openai.chat",
-        now_ms=0,
-        overrides=PolicyOverrides(**overrides),
-        min_adequacy=decision.min_adequacy,
-        contract=decision.contract,
-        exploration=decision.exploration,
-        situation=logged_situation(session=session, asking=asking_of(request), load={}),
-    )
-    content: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(row))
-    return content
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-import msgspec
 import pytest
+from decided_rows import logged_row
 from routers import CARDS, TOOL, ask, card, router
 
-from router_data.rows import decision_row
 from router_model.behaviour import Behaviour, ModelWindow
 from router_model.router import Router
-from router_model.scoring import asking_of, logged_situation
 from router_model.session_view import NO_SESSION, Prefix, SessionView
 from router_model.types import Caller, Capabilities, PolicyOverrides, PriceCard, PriceTier, Request
 
@@ -36,37 +34,8 @@ def rules(
     **overrides: Any,
 ) -> list[dict[str, Any]]:
     """The rules of a decision, logged and read back as JSON."""
-    limits = PolicyOverrides(**overrides)
-    context = asked.context(request)
-    embedding = asked.embed(context)
-    decision = asked.decide(
-        request,
-        caller=Caller(),
-        overrides=limits,
-        decision_id="d",
-        session=session,
-        context=context,
-        embedding=embedding,
-    )
-    row = decision_row(
-        decision,
-        caller=Caller(),
-        request=request,
-        context=context,
-        embedding=embedding,
-        encoder=asked.manifest.encoder,
-        session="s",
-        wire_format="openai.chat",
-        now_ms=0,
-        overrides=limits,
-        min_adequacy=decision.min_adequacy,
-        contract=decision.contract,
-        exploration=decision.exploration,
-        situation=logged_situation(session=session, asking=asking_of(request), load={}),
-    )
-    found: list[dict[str, Any]] = asked.explain(msgspec.json.decode(msgspec.json.encode(row)))[
-        "rules"
-    ]
+    row = logged_row(asked, request, session=session, **overrides)
+    found: list[dict[str, Any]] = asked.explain(row)["rules"]
     return found
 
 
