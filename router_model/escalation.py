@@ -115,7 +115,8 @@ def escalation_from(values: Vector, step_type: StepType) -> Escalation:
     """
     if step_type.is_side_call:
         return NO_ESCALATION
-    n_calls, in_a_row, of_four, is_repeated, edits, failing, *ease = values[_PLACES].tolist()
+    known = np.nan_to_num(values[_PLACES], nan=0.0, posinf=0.0, neginf=0.0).tolist()
+    n_calls, in_a_row, of_four, is_repeated, edits, failing, *ease = known
     if not n_calls:
         return NO_ESCALATION
     level, reasons = _stuck(int(in_a_row), int(of_four), is_repeated > 0.0)

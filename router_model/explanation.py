@@ -69,9 +69,8 @@ def _rules(
     dimension: int,
 ) -> list[dict[str, Any]]:
     """Every rule with its dollars; empty where the row does not hold what they read."""
-    if record.get("feature_schema") != features.SCHEMA.hash or _is_fallback(record):
-        return []
-    if (record.get("schema") or 0) < FIRST_SCHEMA or record.get("situation") is None:
+    is_old = (record.get("schema") or 0) < FIRST_SCHEMA or record.get("situation") is None
+    if is_old or not _is_predicted(record):
         return []
     return rules_of(
         read(record),
@@ -90,9 +89,7 @@ def _contributions(
 
     Empty where the log has another feature schema, and where nothing could be predicted.
     """
-    if record.get("feature_schema") != features.SCHEMA.hash or not record.get("features"):
-        return {}
-    if _is_fallback(record):
+    if not _is_predicted(record):
         return {}
     values = _vector(record["features"], "<f4")
     embedding = _vector(record.get("embedding") or "", "<f2")
@@ -199,6 +196,12 @@ def _threshold_condition(other: Candidate, chosen: Candidate) -> str:
 
 def _spent(candidate: Candidate) -> float:
     return candidate.expected_cost + candidate.later_cost
+
+
+def _is_predicted(record: Mapping[str, Any]) -> bool:
+    """True where the row holds features of this schema, and something was predicted from them."""
+    is_same = record.get("feature_schema") == features.SCHEMA.hash
+    return is_same and bool(record.get("features")) and not _is_fallback(record)
 
 
 def _is_fallback(record: Mapping[str, Any]) -> bool:

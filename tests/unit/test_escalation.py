@@ -119,3 +119,11 @@ def test_no_threshold_and_one_that_nothing_keeps_stay(least: float) -> None:
 
 def test_a_small_threshold_does_not_fall_to_none() -> None:
     assert after("......").threshold(0.01) > 0.0
+
+
+@pytest.mark.parametrize("unknown", [np.nan, np.inf, -np.inf])
+def test_features_that_are_no_numbers_say_nothing(unknown: float) -> None:
+    values = np.full(SCHEMA.n, unknown, dtype=np.float32)
+    assert escalation_from(values, StepType.TOOL_RESULT) == NO_ESCALATION
+    values[SCHEMA.index("n_tool_calls")] = 9.0
+    assert escalation_from(values, StepType.MAIN) == NO_ESCALATION

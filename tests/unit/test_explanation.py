@@ -65,6 +65,7 @@ def test_contributions_add_up_to_the_log_odds_before_calibration() -> None:
 def test_a_record_of_another_feature_schema_has_no_contributions() -> None:
     assert ROUTER.explain(record() | {"feature_schema": "other"})["contributions"] == {}
     assert ROUTER.explain(record() | {"features": None})["contributions"] == {}
+    assert ROUTER.explain(record() | {"features": None})["rules"] == []
 
 
 def test_models_that_the_catalog_no_longer_has_are_passed_over() -> None:
@@ -180,7 +181,9 @@ def test_missing_feature_values_are_shown_as_null() -> None:
     row = record()
     values = np.full(SCHEMA.n, np.nan, dtype="<f4")
     row["features"] = base64.b64encode(values.tobytes()).decode()
-    encoded = msgspec.json.encode(ROUTER.explain(row)["contributions"])
+    explained = ROUTER.explain(row)
+    assert explained["rules"]
+    encoded = msgspec.json.encode(explained["contributions"])
     assert b'"value":null' in encoded
     assert b"nan" not in encoded.lower().replace(b'"nan', b"")
 
