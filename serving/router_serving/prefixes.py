@@ -66,10 +66,18 @@ class HeldPrefix(Struct, kw_only=True, gc=False):
             self.n_misses += not is_hit
             if is_hit and usage.cached_tokens < expected_tokens:
                 self.keeps_answers = False
-        ratio = usage.input_tokens / max(1, estimated_tokens)
-        if _LEAST_RATIO <= ratio <= _LARGEST_RATIO:
-            self.token_ratio = ratio
-            self.billed_tokens, self.estimated_tokens = usage.input_tokens, estimated_tokens
+        self.token_ratio = usage.input_tokens / max(1, estimated_tokens)
+        self.billed_tokens, self.estimated_tokens = usage.input_tokens, estimated_tokens
+
+
+def is_plausible(usage: Usage, *, estimated_tokens: int) -> bool:
+    """Whether a bill can be that of a call of about so many tokens; one that can't teaches nothing.
+
+    >>> [is_plausible(Usage(input_tokens=n), estimated_tokens=1_000) for n in (1_200, 10**9, 3)]
+    [True, False, False]
+    """
+    ratio = usage.input_tokens / max(1, estimated_tokens)
+    return _LEAST_RATIO <= ratio <= _LARGEST_RATIO
 
 
 def left_by(

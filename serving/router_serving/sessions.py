@@ -20,7 +20,14 @@ from router_model.catalog import Catalog
 from router_model.session_view import NO_SESSION, SessionView
 from router_model.types import Decision, ModelCard, Outcome, Request, StepType, Usage
 from router_serving.frames import FrameKey, FrameMemory, frame_of
-from router_serving.prefixes import HeldPrefix, has_own_prefix, left_by, left_tokens, n_answers
+from router_serving.prefixes import (
+    HeldPrefix,
+    has_own_prefix,
+    is_plausible,
+    left_by,
+    left_tokens,
+    n_answers,
+)
 
 SESSION_TTL_S: Final = 24 * 3600.0
 """A session that nobody used for a day is forgotten, and its pin with it."""
@@ -156,8 +163,9 @@ class SessionMemory:
         """Correct what is remembered by what really happened to a call.
 
         A failed attempt leaves nothing; with a fallback, the model that served leaves its prefix.
-        The first bill that comes for a decision counts, later ones change nothing. A name that the
-        catalog does not know leaves the session without a last model.
+        The first bill that comes for a decision counts, later ones change nothing; where it can't be
+        that of such a call, nothing is learned. A name that the catalog does not know leaves the
+        session without a last model.
         """
         key = (tenant, outcome.decision_id)
         opened = self._open.get(key)
@@ -177,6 +185,8 @@ class SessionMemory:
             _carry_out(found, opened, card, outcome.decision_id)
         if outcome.usage is not None and outcome.usage.input_tokens > 0:
             del self._open[key]
+            if not is_plausible(outcome.usage, estimated_tokens=opened.estimated_tokens):
+                return
             _bill(found, opened, card, outcome.usage)
             if card is not None and opened.before is None and opened.left is not None:
                 self._frames.learn(opened.frame, card.id, outcome.usage, opened.left)

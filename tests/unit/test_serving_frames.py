@@ -37,6 +37,14 @@ def test_a_new_session_finds_what_others_with_its_tools_left() -> None:
     assert memory.view("other", "s", request, now_s=10.0) == NO_SESSION
 
 
+def test_an_impossible_bill_leaves_other_sessions_nothing() -> None:
+    memory = SessionMemory(10)
+    request = with_tools(REQUEST, "read")
+    remembered(memory, request=request, session="first")
+    billed(memory, 10**9, 10**9)
+    assert seen(memory, request) == NO_SESSION
+
+
 def test_a_sessions_own_prefix_comes_before_what_others_left() -> None:
     memory = SessionMemory(10)
     request = with_tools(REQUEST, "read")

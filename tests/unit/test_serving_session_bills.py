@@ -62,6 +62,15 @@ def test_an_impossible_bill_does_not_set_the_ratio(tokens: int) -> None:
     assert seen(memory).prefixes["m"].token_ratio == 1.0
 
 
+@pytest.mark.parametrize("tokens", [1, 10**9])
+def test_an_impossible_bill_teaches_nothing(tokens: int) -> None:
+    memory = SessionMemory(10)
+    remembered(memory)
+    before = seen(memory, now_s=1.0)
+    billed(memory, tokens, tokens)
+    assert seen(memory, now_s=1.0) == before
+
+
 def test_a_late_bill_teaches_the_newer_prefix_but_not_its_size() -> None:
     memory = SessionMemory(10)
     remembered(memory)
