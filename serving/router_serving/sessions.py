@@ -163,8 +163,8 @@ class SessionMemory:
         """Correct what is remembered by what really happened to a call.
 
         A failed attempt leaves nothing; with a fallback, the model that served leaves its prefix.
-        The first bill that comes for a decision counts, later ones change nothing; where it can't be
-        that of such a call, nothing is learned. A name that the catalog does not know leaves the
+        The first bill that comes for a decision counts, later ones change nothing; if it can't
+        be that of such a call, nothing is learned. A name that the catalog does not know leaves the
         session without a last model.
         """
         key = (tenant, outcome.decision_id)
