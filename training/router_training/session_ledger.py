@@ -78,7 +78,7 @@ def _whole_blocks(card: ModelCard, tokens: int) -> int:
     """The part of a prefix that the provider keeps: whole blocks, nothing below the least."""
     if tokens < card.min_cache_tokens:
         return 0
-    return tokens - tokens % max(1, card.cache_block_tokens)
+    return warmth.kept_tokens(tokens, 0, block=card.cache_block_tokens)
 
 
 def lifetime_s(card: ModelCard, call: RecordedCall) -> int:
