@@ -3,12 +3,7 @@
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
-from router_serving.errors import (
-    PROBLEM_TYPE,
-    RETRY_AFTER_S,
-    ClientGoneError,
-    PayloadTooLargeError,
-)
+from router_serving.errors import PROBLEM_TYPE, ClientGoneError, PayloadTooLargeError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -73,8 +68,6 @@ async def respond_problem(
     send: Send, status: int, body: bytes, *, headers: HeaderPairs = ()
 ) -> None:
     """Send a problem+json response."""
-    if status in (429, 503):
-        headers = (*headers, (b"retry-after", RETRY_AFTER_S))
     await respond(send, status, body, content_type=PROBLEM_TYPE, headers=headers)
 
 

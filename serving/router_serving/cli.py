@@ -29,8 +29,9 @@ EPILOG = "Example: router-serve --port 8080 --state-dir ./var"
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command(epilog=EPILOG)
+@app.callback(invoke_without_command=True, epilog=EPILOG)
 def serve(
+    context: typer.Context,
     host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one [8080].")] = None,
     workers: Annotated[int | None, typer.Option(help="Number of processes [1].")] = None,
@@ -50,6 +51,8 @@ def serve(
     Every option is also a variable ROUTER_<NAME>; options win. Exit codes: 0 ok, 1 can't start,
     2 usage.
     """
+    if context.invoked_subcommand is not None:
+        return
     options = {
         "host": host,
         "port": port,

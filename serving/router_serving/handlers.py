@@ -9,12 +9,12 @@ from starlette.exceptions import HTTPException
 from router_model.errors import InvalidRequestError, RouterError
 from router_serving.errors import (
     PROBLEM_TYPE,
-    RETRY_AFTER_S,
     ClientGoneError,
     NoSuchPathError,
     WrongMethodError,
     internal_problem,
     problem,
+    problem_headers,
 )
 from router_serving.telemetry import Metrics
 
@@ -77,11 +77,10 @@ def _refusal(request: Request, error: RouterError) -> Response:
     metrics: Metrics = request.app.state.running.metrics
     metrics.refused(error.code)
     response = _response(*problem(error))
-    if isinstance(error, WrongMethodError):
-        response.headers["allow"] = error.allowed
+    for name, value in problem_headers(error):
+        response.headers[name.decode()] = value.decode()
     return response
 
 
 def _response(status: int, body: bytes) -> Response:
-    headers = {"retry-after": RETRY_AFTER_S.decode()} if status in (429, 503) else None
-    return Response(body, status_code=status, headers=headers, media_type=PROBLEM_TYPE.decode())
+    return Response(body, status_code=status, media_type=PROBLEM_TYPE.decode())

@@ -23,7 +23,13 @@ from router_serving.asgi import (
 )
 from router_serving.engine import Answered, Engine
 from router_serving.envelope import Call, bare, is_envelope, opened
-from router_serving.errors import ClientGoneError, WrongMethodError, internal_problem, problem
+from router_serving.errors import (
+    ClientGoneError,
+    WrongMethodError,
+    internal_problem,
+    problem,
+    problem_headers,
+)
 from router_serving.recent import RouteAnswer
 from router_serving.telemetry import Metrics
 
@@ -108,10 +114,7 @@ class DecisionEndpoints:
             return
         self._metrics.refused(error.code)
         status, body = problem(error, field_prefix=prefix)
-        headers = (
-            [(b"allow", error.allowed.encode())] if isinstance(error, WrongMethodError) else []
-        )
-        await respond_problem(send, status, body, headers=headers)
+        await respond_problem(send, status, body, headers=problem_headers(error))
 
 
 def decision_headers(answer: RouteAnswer) -> list[tuple[bytes, bytes]]:

@@ -177,6 +177,10 @@ class ProblemBody(BaseModel):
     field: str | None = None
     allowed: str | None = None
     excluded: dict[str, str] | None = None
+    limit: str | None = Field(default=None, description="The limit that was reached.")
+    retry_after_s: int | None = Field(
+        default=None, description="When the limit lets go; null where the call can never pass."
+    )
 
 
 def outcome_of(item: object, *, at: str) -> Outcome:

@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -59,6 +59,68 @@ class Settings(BaseSettings):
         ge=1024,
         description="Largest body read: higher takes longer conversations, and more memory per "
         "open connection.",
+    )
+    max_waiting: int = Field(
+        default=256,
+        ge=1,
+        description="Calls that may wait for their decision: higher rides out longer bursts, lower "
+        "refuses (503) sooner instead of answering late.",
+    )
+    deadline_ms: int = Field(
+        default=250,
+        ge=1,
+        description="A call that waited this long is answered by a fixed fallback, which says so: "
+        "lower keeps gateways quick under load, at the price of dearer choices.",
+    )
+    max_connections: int = Field(
+        default=4096,
+        ge=1,
+        description="Connections of one process: higher admits more gateways, for a file "
+        "descriptor and about 20 kB each.",
+    )
+    header_timeout_s: float = Field(
+        default=10.0,
+        gt=0.0,
+        description="Time a caller has for its headers: higher bears slow networks, and callers "
+        "that hold connections without asking anything.",
+    )
+    body_timeout_s: float = Field(
+        default=30.0,
+        gt=0.0,
+        description="Time a caller has for its body: the same trade.",
+    )
+    ledger_url: str | None = Field(
+        default=None,
+        description="valkey:// or redis:// address of a ledger that several machines share; unset "
+        "keeps budgets in <state>/ledger.sqlite, which only one machine can share.",
+    )
+    hold_s: float = Field(
+        default=900.0,
+        gt=0.0,
+        description="Time after which a reservation without an outcome is given back: longer than "
+        "any call takes, or its bill comes after its money was given away.",
+    )
+    lease_share: float = Field(
+        default=1 / 64,
+        gt=0.0,
+        le=1.0,
+        description="Part of a cap that a process takes at once to decide from memory: higher asks "
+        "the ledger less often, lower strands less near the cap.",
+    )
+    webhook_url: SecretStr | None = Field(
+        default=None,
+        description="Where alerts and budget notices are posted as JSON: the address may hold a "
+        "token, and is never shown.",
+    )
+    keys: Path | None = Field(
+        default=None,
+        description="JSON of the API keys [<state>/keys.json]: one file may serve several "
+        "installations, and then has to exist.",
+    )
+    artifact_public_key: Path | None = Field(
+        default=None,
+        description="Ed25519 public key (PEM): only artifacts signed with its other half are "
+        "loaded, the shipped starter excepted.",
     )
     min_adequacy: float | None = Field(
         default=None,

@@ -61,10 +61,13 @@ def configure_logging(level: int = logging.INFO) -> None:
 
 
 class Metrics:
-    """The counters of one process; with several workers, prometheus_client adds them up."""
+    """The counters of one process; with several workers, prometheus_client adds them up.
+
+    Other modules put their own into `registry`.
+    """
 
     def __init__(self) -> None:
-        registry = self._registry = CollectorRegistry()
+        registry = self.registry = CollectorRegistry()
         stage_seconds = _histogram(
             registry, "router_stage_seconds", "Time in a stage of a decision"
         )
@@ -221,7 +224,7 @@ class Metrics:
 
     def _counted(self) -> bytes:
         if MULTIPROCESS_VARIABLE not in os.environ:
-            return generate_latest(self._registry)
+            return generate_latest(self.registry)
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # untyped in the package
         return generate_latest(registry)

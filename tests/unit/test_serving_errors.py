@@ -19,9 +19,16 @@ from router_serving.errors import (
     STATUS,
     TITLES,
     DecisionIdReusedError,
+    LedgerError,
+    LimitExceededError,
+    OverloadedError,
     PayloadTooLargeError,
+    TooSlowError,
+    UnauthorizedError,
+    WrongMethodError,
     internal_problem,
     problem,
+    problem_headers,
     status_of,
 )
 
@@ -93,3 +100,33 @@ def test_an_unknown_code_is_an_internal_error_that_gives_nothing_away() -> None:
     status, body = problem(RouterError("the secret path"))
     assert (status, body) == internal_problem()
     assert b"secret" not in body
+
+
+@pytest.mark.parametrize(
+    ("error", "headers"),
+    [
+        (LogError("disk full"), {b"retry-after": b"1"}),
+        (OverloadedError("256 wait"), {b"retry-after": b"1"}),
+        (LedgerError("can't be written"), {b"retry-after": b"1"}),
+        (LimitExceededError("rpm", limit="rpm", retry_after_s=7), {b"retry-after": b"7"}),
+        (
+            LimitExceededError("too many tokens", limit="tokens", retry_after_s=None),
+            {b"retry-after": b"86400", b"x-should-retry": b"false"},
+        ),
+        (UnauthorizedError("no key"), {b"www-authenticate": b"Bearer"}),
+        (TooSlowError("body"), {b"connection": b"close"}),
+        (WrongMethodError("PUT", allowed=["POST"]), {b"allow": b"POST"}),
+        (InvalidRequestError("messages", 3, "a list"), {}),
+    ],
+)
+def test_an_error_says_when_and_how_to_come_back(
+    error: RouterError, headers: dict[bytes, bytes]
+) -> None:
+    assert dict(problem_headers(error)) == headers
+
+
+def test_a_limit_is_named_with_the_time_after_which_it_may_pass() -> None:
+    status, body = problem(LimitExceededError("60 of 60 calls", limit="rpm", retry_after_s=7))
+    content = json.loads(body)
+    assert status == 429
+    assert (content["limit"], content["retry_after_s"]) == ("rpm", 7)
