@@ -1,0 +1,71 @@
+"""The names of what limits, budgets, counts and switches apply to.
+
+"all" is everybody; "tenant:acme" a tenant; "key:acme/ci" and "user:acme/kim" a key and a user of
+one. In names "%", "/", ":" and "|" are percent-encoded, so that no two callers share a subject,
+and a subject can stand in the key of an account.
+"""
+
+import re
+
+from router_model.errors import InvalidRequestError
+
+EVERYBODY = "all"
+MAX_SUBJECT_CHARS = 1024
+ALLOWED = (
+    '"all", "tenant:TENANT", "key:TENANT/KEY" or "user:TENANT/USER"; within a name "/" is written %2F, '
+    '"%" is written %25'
+)
+_N_NAMES = {"tenant": 1, "key": 2, "user": 2}
+_ENCODE = {ord(char): f"%{ord(char):02X}" for char in "%/:|"}
+_DECODE = {code: chr(char) for char, code in _ENCODE.items()}
+_CODE = re.compile("|".join(_DECODE), re.IGNORECASE)
+_NAME = re.compile(r"(?:[^%]|%25|%2F|%3A|%7C)+", re.IGNORECASE)
+
+
+def tenant_subject(tenant: str) -> str:
+    """The subject of a tenant.
+
+    >>> tenant_subject("acme"), tenant_subject("a/b:c|100%")
+    ('tenant:acme', 'tenant:a%2Fb%3Ac%7C100%25')
+    """
+    return "tenant:" + tenant.translate(_ENCODE)
+
+
+def key_subject(tenant: str, key: str) -> str:
+    """The subject of a tenant's key.
+
+    >>> key_subject("acme", "ci"), key_subject("a/b", "c"), key_subject("a", "b/c")
+    ('key:acme/ci', 'key:a%2Fb/c', 'key:a/b%2Fc')
+    """
+    return f"key:{tenant.translate(_ENCODE)}/{key.translate(_ENCODE)}"
+
+
+def user_subject(tenant: str, user: str) -> str:
+    """The subject of a tenant's user.
+
+    >>> user_subject("acme", "kim")
+    'user:acme/kim'
+    """
+    return f"user:{tenant.translate(_ENCODE)}/{user.translate(_ENCODE)}"
+
+
+def subject_of(text: str) -> str:
+    """The subject that somebody wrote, in its one spelling; names the fault if it is none.
+
+    ":" and "|" may be written as they are; "/" within a name and "%" have to be encoded.
+
+    >>> subject_of("tenant:a:b"), subject_of("key:a%2fb/c")
+    ('tenant:a%3Ab', 'key:a%2Fb/c')
+    """
+    if text == EVERYBODY:
+        return text
+    kind, _, rest = text.partition(":")
+    names = rest.split("/")
+    is_whole = len(names) == _N_NAMES.get(kind) and all(map(_NAME.fullmatch, names))
+    if not is_whole or not text.isprintable() or len(text) > MAX_SUBJECT_CHARS:
+        raise InvalidRequestError("subject", text, ALLOWED)
+    return f"{kind}:" + "/".join(_decoded(name).translate(_ENCODE) for name in names)
+
+
+def _decoded(name: str) -> str:
+    return _CODE.sub(lambda found: _DECODE[found[0].upper()], name)
