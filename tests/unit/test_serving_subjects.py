@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router_model.errors import InvalidRequestError
+from router_serving.envelope import MAX_NAME_CHARS
 from router_serving.ledger.subjects import (
     key_subject,
     subject_of,
@@ -33,6 +34,11 @@ def test_every_subject_is_its_own_one_spelling(caller: tuple[str, str]) -> None:
 @given(_callers)
 def test_a_subject_fits_into_the_key_of_an_account(caller: tuple[str, str]) -> None:
     assert "|" not in user_subject(*caller)
+
+
+def test_the_longest_names_make_a_subject() -> None:
+    longest = "%" * MAX_NAME_CHARS
+    assert subject_of(user_subject(longest, longest)) == user_subject(longest, longest)
 
 
 def test_everybody_is_a_subject() -> None:

@@ -8,12 +8,12 @@ and a subject can stand in the key of an account.
 import re
 
 from router_model.errors import InvalidRequestError
+from router_serving.envelope import MAX_NAME_CHARS
 
 EVERYBODY = "all"
-MAX_SUBJECT_CHARS = 1024
 ALLOWED = (
-    '"all", "tenant:TENANT", "key:TENANT/KEY" or "user:TENANT/USER"; within a name "/" is written %2F, '
-    '"%" is written %25'
+    '"all", "tenant:TENANT", "key:TENANT/KEY" or "user:TENANT/USER", with "/" and "%" in a name '
+    'written "%2F" and "%25"'
 )
 _N_NAMES = {"tenant": 1, "key": 2, "user": 2}
 _ENCODE = {ord(char): f"%{ord(char):02X}" for char in "%/:|"}
@@ -60,12 +60,17 @@ def subject_of(text: str) -> str:
     if text == EVERYBODY:
         return text
     kind, _, rest = text.partition(":")
-    names = rest.split("/")
-    is_whole = len(names) == _N_NAMES.get(kind) and all(map(_NAME.fullmatch, names))
-    if not is_whole or not text.isprintable() or len(text) > MAX_SUBJECT_CHARS:
+    parts = rest.split("/")
+    names = [_decoded(part) for part in parts]
+    if (
+        len(parts) != _N_NAMES.get(kind)
+        or not all(map(_NAME.fullmatch, parts))
+        or not text.isprintable()
+        or max(map(len, names)) > MAX_NAME_CHARS
+    ):
         raise InvalidRequestError("subject", text, ALLOWED)
-    return f"{kind}:" + "/".join(_decoded(name).translate(_ENCODE) for name in names)
+    return f"{kind}:" + "/".join(name.translate(_ENCODE) for name in names)
 
 
-def _decoded(name: str) -> str:
-    return _CODE.sub(lambda found: _DECODE[found[0].upper()], name)
+def _decoded(part: str) -> str:
+    return _CODE.sub(lambda found: _DECODE[found[0].upper()], part)
