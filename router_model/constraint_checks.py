@@ -6,11 +6,15 @@ from typing import Final
 
 from msgspec import Struct
 
+from router_model.exploration import MICRO
 from router_model.locks import Lock, locked_out
+from router_model.terms import Allowance
 from router_model.types import Candidate, ModelCard, PolicyOverrides
 
 # Token estimates are 4-6% off (tokens.py); too long a prompt fails the call, so leave room.
 INPUT_HEADROOM: Final = 1.05
+# The code of models that a budget shuts out.
+OVER_BUDGET: Final = "over_budget"
 
 
 class Needs(Struct, frozen=True, kw_only=True, gc=False):
@@ -30,7 +34,11 @@ class Needs(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Case(Struct, frozen=True, gc=False):
-    """One model and one request. `pin` is the model that the session keeps, if it keeps one."""
+    """One model and one request.
+
+    `pin` is the model that the session keeps, if it keeps one; `reserved_microusd` the most that
+    the call can cost with this model, of the `allowance` that a budget leaves it.
+    """
 
     card: ModelCard
     needs: Needs
@@ -38,6 +46,8 @@ class Case(Struct, frozen=True, gc=False):
     candidate: Candidate | None = None
     lock: Lock | None = None
     pin: str | None = None
+    reserved_microusd: int = 0
+    allowance: Allowance | None = None
 
 
 Check = Callable[[Case], str | None]
@@ -168,7 +178,17 @@ def _limits(case: Case) -> str | None:
     return None
 
 
-CANDIDATE_CHECKS: Final[tuple[Check, ...]] = (_context_window, _max_output, _limits)
+def _budget(case: Case) -> str | None:
+    allowance, reserved = case.allowance, case.reserved_microusd
+    if allowance is None or reserved <= allowance.left_microusd:
+        return None
+    return (
+        f"{OVER_BUDGET}: may cost up to ${reserved / MICRO:.6f}, "
+        f"${allowance.left_microusd / MICRO:.6f} is left of {allowance.budget}"
+    )
+
+
+CANDIDATE_CHECKS: Final[tuple[Check, ...]] = (_context_window, _max_output, _limits, _budget)
 CARD_CHECKS: Final[tuple[Check, ...]] = (
     _disabled,
     _unknown_price,

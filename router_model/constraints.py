@@ -27,11 +27,13 @@ from router_model.constraint_checks import (
     effective_window,
 )
 from router_model.locks import Lock
+from router_model.terms import Allowance
 from router_model.types import Candidate, ModelCard, PolicyOverrides, Request
 
 # Room kept for the answer, thinking budget apart: agents write 200-2,000 tokens a call.
 OUTPUT_RESERVE: Final = 8_192
 NO_OVERRIDES: Final = PolicyOverrides()
+_NOTHING_RESERVED: Final[Mapping[str, int]] = {}
 
 Split = tuple[tuple[ModelCard, ...], dict[str, str]]
 
@@ -106,13 +108,26 @@ def within_limits(
     overrides: PolicyOverrides,
     candidates: Mapping[str, Candidate],
     windows: Mapping[str, int] | None = None,
+    reserved_microusd: Mapping[str, int] = _NOTHING_RESERVED,
+    allowance: Allowance | None = None,
 ) -> Split:
     """What `admissible` says with `candidates` of models that it admitted without them.
 
-    Give the `windows` here rather than there: a limit then never falls on the last model that
-    the windows left.
+    A model whose call could cost more than the `allowance` is out, by `reserved_microusd`. Give
+    the `windows` here rather than there: a limit then never falls on the last model that the
+    windows left.
     """
-    cases = (Case(card, needs, overrides, candidates.get(card.id)) for card in cards)
+    cases = (
+        Case(
+            card,
+            needs,
+            overrides,
+            candidates.get(card.id),
+            reserved_microusd=reserved_microusd.get(card.id, 0),
+            allowance=allowance,
+        )
+        for card in cards
+    )
     return _soft(_split(cases, CANDIDATE_CHECKS), needs, windows)
 
 

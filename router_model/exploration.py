@@ -14,10 +14,10 @@ from msgspec import Struct, structs
 from router_model.terms import Exploration
 
 NOT_SET, LOCKED, PINNED = "not_set", "locked", "pinned"
-LATENCY = "latency_objective"
+LATENCY, OVER_SOFT_CAP = "latency_objective", "over_soft_cap"
 BUDGET_SPENT, NO_NEAR_TIE, FALLBACK = "budget_spent", "no_near_tie", "fallback"
 # Decided before candidates are compared, from what the log does not keep.
-BEFOREHAND: Final = frozenset({NOT_SET, LOCKED, PINNED, LATENCY})
+BEFOREHAND: Final = frozenset({NOT_SET, LOCKED, PINNED, LATENCY, OVER_SOFT_CAP})
 MICRO: Final = 1_000_000
 
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from router_model.contract import Contracts
-from router_model.exploration import LOCKED, PINNED
+from router_model.exploration import LOCKED, OVER_SOFT_CAP, PINNED
 from router_model.locks import Lock
 from router_model.policy import CheapestAdequate
-from router_model.terms import ARTIFACT, REQUEST, SETTING, Exploration, Terms
+from router_model.terms import ARTIFACT, REQUEST, SETTING, SOFT_CAP, Exploration, Terms
 from router_model.types import ModelCard, PolicyOverrides
 
 
@@ -32,8 +32,24 @@ def threshold_of(
 ) -> tuple[float | None, str | None]:
     """The least P(adequate) in effect and what set it: the first that is given.
 
-    The request itself, the tenant's contract, the service's setting, the artifact's policy.
+    The request itself, the tenant's contract, the service's setting, the artifact's policy. A
+    soft cap that is exceeded lowers whichever it is, and sets one where total cost would decide.
     """
+    found, set_by = _asked(policy, contracts, tenant=tenant, overrides=overrides, terms=terms)
+    enough = terms.soft_cap_min_adequacy
+    if enough is None or (found is not None and found <= enough):
+        return found, set_by
+    return enough, SOFT_CAP
+
+
+def _asked(
+    policy: CheapestAdequate,
+    contracts: Contracts,
+    *,
+    tenant: str,
+    overrides: PolicyOverrides,
+    terms: Terms,
+) -> tuple[float | None, str | None]:
     if overrides.min_adequacy is not None:
         return overrides.min_adequacy, REQUEST
     if (promise := terms.contract) is not None:
@@ -59,4 +75,6 @@ def exploration_of(
         return exploration
     is_pinned = overrides.models is not None and len(cards) == 1
     off = LOCKED if lock is not None and lock.is_tied else PINNED if is_pinned else None
+    if off is None and terms.soft_cap_min_adequacy is not None:
+        off = OVER_SOFT_CAP
     return structs.replace(exploration, off=off)

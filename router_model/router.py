@@ -27,6 +27,7 @@ from router_model.locks import Lock, lock_of
 from router_model.persistence import load_predictor
 from router_model.policy import CheapestAdequate, draw
 from router_model.predictor import JointPredictor
+from router_model.reservation import reserved_microusd
 from router_model.scoring import Scored, Scorer, Situation, Vector, asking_of
 from router_model.session_view import NO_SESSION, SessionView
 from router_model.tenants import TenantOffsets, load_tenants
@@ -163,7 +164,7 @@ class Router:
         )
         overrides = within_pin(overrides, terms)
         lock = lock_of(request, session, self.catalog)
-        cards, scored, excluded = self._score(request, situation, overrides, lock)
+        cards, scored, excluded = self._score(request, situation, overrides, lock, terms)
         min_adequacy, contract = threshold_of(
             self.policy, self.contracts, tenant=caller.tenant, overrides=overrides, terms=terms
         )
@@ -234,6 +235,7 @@ class Router:
         situation: Situation,
         overrides: PolicyOverrides,
         lock: Lock | None,
+        terms: Terms,
     ) -> tuple[Sequence[ModelCard], Scored, Mapping[str, str]]:
         """Predict, price, constrain; only models that the request allows at all are scored."""
         needs = needs_of(request, input_tokens=situation.input_tokens)
@@ -251,12 +253,29 @@ class Router:
             overrides=overrides,
             candidates=scored.candidates,
             windows=self._windows,
+            reserved_microusd=_reserved(able, scored, situation) if terms.allowance else {},
+            allowance=terms.allowance,
         )
         excluded = unable | beyond
         ordered = {card.id: excluded[card.id] for card in self._cards if card.id in excluded}
         if not cards:
             raise NoAdmissibleModelError(ordered)
         return cards, scored, ordered
+
+
+def _reserved(
+    cards: Sequence[ModelCard], scored: Scored, situation: Situation
+) -> Mapping[str, int]:
+    """The most that the call can cost with each model, in micro-dollars."""
+    return {
+        card.id: reserved_microusd(
+            card,
+            scored.candidates[card.id],
+            asking=situation.asking,
+            max_output_tokens=situation.max_output_tokens,
+        )
+        for card in cards
+    }
 
 
 def _policy(manifest: Manifest, path: Path) -> CheapestAdequate:

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 # What may set the least P(adequate), beside a contract.
 REQUEST, SETTING, ARTIFACT = "request", "setting", "artifact"
+SOFT_CAP = "soft_cap"
 Objective = Literal["cost", "latency"]
 
 
@@ -47,17 +48,28 @@ class QualityContract(Struct, frozen=True, kw_only=True):
     delta: float
 
 
+class Allowance(Struct, frozen=True, kw_only=True):
+    """What a budget has left for one call, and whose budget it is, as shown in reasons."""
+
+    left_microusd: int
+    budget: str
+
+
 class Terms(Struct, frozen=True, kw_only=True):
     """What the settings around a request say; None leaves it to the artifact's policy.
 
-    `min_adequacy` is that of the whole service, the other three are the tenant's; `models` is a
-    pin: no other model may answer.
+    `min_adequacy` is that of the whole service, the others are the tenant's; `models` is a pin: no
+    other model may answer. `allowance` shuts out models that could cost more than is left, None
+    is no budget. `soft_cap_min_adequacy` is set while the caller is over a soft cap: as much
+    adequacy is enough then, whatever else asks for more, and nothing is explored.
     """
 
     contract: QualityContract | None = None
     min_adequacy: float | None = None
     exploration: Exploration | None = None
     models: tuple[str, ...] | None = None
+    allowance: Allowance | None = None
+    soft_cap_min_adequacy: float | None = None
 
 
 NO_TERMS: Final = Terms()

@@ -11,7 +11,7 @@ from router_model.errors import NoAdmissibleModelError
 from router_model.policy import ABSTAINED, CheapestAdequate
 from router_model.router import Router
 from router_model.tenants import TenantOffset, TenantOffsets
-from router_model.terms import Exploration, QualityContract, Terms
+from router_model.terms import Allowance, Exploration, QualityContract, Terms
 from router_model.types import Caller, Decision, PolicyOverrides, Request
 
 PROMISE = QualityContract(alpha=0.05, delta=0.1)
@@ -128,3 +128,37 @@ def test_a_tenants_offsets_move_its_log_odds_and_nobody_elses() -> None:
             shift = -0.5 if candidate.model == "large" else -1.0
             expected = 1 / (1 + (1 - p) / p * np.exp(-shift))
             assert candidate.p_adequate == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_budget_reroutes_to_what_still_fits_and_says_what_does_not() -> None:
+    asked = router()
+    free = decide(asked)
+    for left in (10**12, 200_000, 20_000, 2_000, 200):
+        allowance = Allowance(left_microusd=left, budget="tenant acme's day")
+        try:
+            decision = decide(asked, terms=Terms(allowance=allowance))
+        except NoAdmissibleModelError as error:
+            assert all(reason.startswith("over_budget: ") for reason in error.excluded.values())
+            assert left < 10**12
+            break
+        shut_out = [r for r in decision.excluded.values() if r.startswith("over_budget: ")]
+        assert all("is left of tenant acme's day" in reason for reason in shut_out)
+        assert decision.model not in decision.excluded
+        if left == 10**12:
+            assert decision.model == free.model
+    else:
+        pytest.fail("no budget was ever too small")
+
+
+def test_over_a_soft_cap_less_adequacy_is_enough_and_nothing_is_explored() -> None:
+    asked = router(policy=NEAR, contracts=[ACME])
+    capped = Terms(contract=PROMISE, exploration=EXPLORING.exploration, soft_cap_min_adequacy=0.2)
+    decision = decide(asked, terms=capped)
+    assert (decision.min_adequacy, decision.contract) == (0.2, "soft_cap")
+    assert decision.exploration.off == "over_soft_cap"
+    by_request = decide(asked, terms=capped, min_adequacy=0.99)
+    assert (by_request.min_adequacy, by_request.contract) == (0.2, "soft_cap")
+    laxer = decide(asked, terms=capped, min_adequacy=0.1)
+    assert (laxer.min_adequacy, laxer.contract) == (0.1, "request")
+    by_cost = decide(router(), terms=Terms(soft_cap_min_adequacy=0.2))
+    assert by_cost.contract == "soft_cap"
