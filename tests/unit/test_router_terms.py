@@ -9,7 +9,9 @@ from router_model import fallback
 from router_model.contract import ABSTAIN, ABSTAINS, Certified
 from router_model.errors import NoAdmissibleModelError
 from router_model.policy import ABSTAINED, CheapestAdequate
+from router_model.reservation import reserved_microusd
 from router_model.router import Router
+from router_model.scoring import asking_of
 from router_model.tenants import TenantOffset, TenantOffsets
 from router_model.terms import Allowance, Exploration, QualityContract, Terms
 from router_model.types import Caller, Decision, PolicyOverrides, Request
@@ -130,24 +132,36 @@ def test_a_tenants_offsets_move_its_log_odds_and_nobody_elses() -> None:
             assert candidate.p_adequate == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_budget_reroutes_to_what_still_fits_and_says_what_does_not() -> None:
+def within(left_microusd: int) -> Terms:
+    return Terms(allowance=Allowance(left_microusd=left_microusd, budget="tenant acme's day"))
+
+
+def test_a_budget_reroutes_to_what_still_fits_and_then_says_that_nothing_does() -> None:
     asked = router()
-    free = decide(asked)
-    for left in (10**12, 200_000, 20_000, 2_000, 200):
-        allowance = Allowance(left_microusd=left, budget="tenant acme's day")
-        try:
-            decision = decide(asked, terms=Terms(allowance=allowance))
-        except NoAdmissibleModelError as error:
-            assert all(reason.startswith("over_budget: ") for reason in error.excluded.values())
-            assert left < 10**12
-            break
-        shut_out = [r for r in decision.excluded.values() if r.startswith("over_budget: ")]
-        assert all("is left of tenant acme's day" in reason for reason in shut_out)
-        assert decision.model not in decision.excluded
-        if left == 10**12:
-            assert decision.model == free.model
-    else:
-        pytest.fail("no budget was ever too small")
+    ample = decide(asked, terms=within(10**12))
+    assert (ample.model, ample.excluded) == (decide(asked).model, {})
+    costs = sorted(reserved_by_model(asked).values())
+    for n_fit, left in enumerate(costs, start=1):
+        decision = decide(asked, terms=within(left))
+        reasons = list(decision.excluded.values())
+        assert len(reasons) == len(costs) - n_fit
+        assert all("is left of tenant acme's day" in reason for reason in reasons)
+    with pytest.raises(NoAdmissibleModelError) as caught:
+        decide(asked, terms=within(costs[0] - 1))
+    assert all(reason.startswith("over_budget: ") for reason in caught.value.excluded.values())
+
+
+def reserved_by_model(asked: Router) -> dict[str, int]:
+    ample = decide(asked, terms=within(10**12))
+    return {
+        candidate.model: reserved_microusd(
+            asked.catalog.models[candidate.model],
+            candidate,
+            asking=asking_of(ask()),
+            max_output_tokens=ask().max_output_tokens,
+        )
+        for candidate in ample.candidates
+    }
 
 
 def test_over_a_soft_cap_less_adequacy_is_enough_and_nothing_is_explored() -> None:
