@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router_model.errors import ArtifactError, PredictionError
+from router_model.tree_text import check_tree_text
 
 Floats = NDArray[np.float64]
 # The C API has no public name in the Python package.
@@ -58,9 +59,11 @@ class Trees:
     def load(cls, path: Path) -> "Trees":
         """Read LightGBM's text format; ArtifactError when it can't be read."""
         try:
-            return cls(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ArtifactError(f"trees: {path} can't be read: {error}") from error
+        check_tree_text(text)  # LightGBM's own loader may crash instead
+        return cls(text)
 
     def score(self, rows: Floats) -> Floats:
         """Raw score of each row, one fast call a row; PredictionError when one can't be scored."""

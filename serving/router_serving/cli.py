@@ -1,5 +1,6 @@
 """The command `router-serve`."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -64,7 +65,7 @@ def serve(
     given = {name: value for name, value in options.items() if value is not None}
     try:
         settings = settings_of(given)
-        loaded = load_current(settings)
+        loaded = asyncio.run(load_current(settings))
         load_tenants(settings, loaded.router.catalog)
         listener = bound(settings)
     except RouterError as error:

@@ -1,25 +1,22 @@
-"""Finds, checks and loads the artifact, and exchanges it while the service runs.
+"""Finds the artifact, and exchanges it while the service runs.
 
-LightGBM's text loader can crash on a damaged file, so a new artifact is verified against its
-hashes and then loaded once in a process of its own before this one touches it.
+What may be loaded is decided in `artifact_check`.
 """
 
 import asyncio
-import sys
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 
 import structlog
 from msgspec import Struct
 
-from router_model.artifact import verify
-from router_model.catalog import load_catalog
+from router_model.artifact import MANIFEST
 from router_model.errors import ArtifactError, RouterError
-from router_model.router import CATALOG_FILE, Router
+from router_model.router import Router
+from router_serving.artifact_check import sound, starter, verified
 from router_serving.settings import Settings
 
-CHECK_TIMEOUT_S = 120.0
+EXPORTED = "artifact"
 _log = structlog.get_logger(__name__)
 
 
@@ -33,26 +30,43 @@ class Loaded(Struct, frozen=True):
 
 def locate(settings: Settings) -> Path:
     """Where the artifact lies: in the state folder, else as set, else the shipped starter."""
-    exported = settings.state_dir / "artifact"
+    exported = settings.state_dir / EXPORTED
     if exported.is_dir():
         return exported
     if settings.artifact is not None:
         return settings.artifact
-    return Path(str(files("router_model") / "starter"))
+    return starter()
 
 
-def load(folder: Path, *, overlay: Path | None) -> Router:
-    """A router from a folder; ArtifactError or CatalogError says what is wrong with it."""
-    if overlay is None:
-        return Router.load(folder)
-    return Router.load(folder, catalog=load_catalog(folder / CATALOG_FILE, overlay))
+async def load_current(settings: Settings) -> Loaded:
+    """The artifact that the settings point to, checked and loaded.
 
-
-def load_current(settings: Settings) -> Loaded:
-    """The artifact that the settings point to, loaded."""
+    ArtifactError says what is wrong with it, and how to go back to one that lies beside it:
+    nothing is taken in its place, or nobody would notice that a promotion failed.
+    """
     folder = locate(settings)
     seen = fingerprint(folder)  # first: a change while loading is seen by the next look
-    return Loaded(folder, seen, load(folder, overlay=settings.catalog))
+    try:
+        return Loaded(folder, seen, await sound(folder, settings))
+    except ArtifactError as error:
+        raise ArtifactError(f"{error}{_way_back(folder)}") from error
+
+
+def _way_back(folder: Path) -> str:
+    """How to return to the newest other artifact beside an exported one; "" where there is none."""
+    others = [
+        path
+        for path in folder.parent.glob(f"{EXPORTED}.*")
+        if path.is_dir() and (path / MANIFEST).is_file() and path.resolve() != folder.resolve()
+    ]
+    if folder.name != EXPORTED or not others:
+        return ""
+    newest = max(others, key=lambda path: path.stat().st_mtime_ns)
+    link = folder.with_name(f".{EXPORTED}.link")
+    return (
+        "; to go back: router-train rollback, or "
+        f"`ln -s {newest.name} {link} && mv -T {link} {folder}`"
+    )
 
 
 def fingerprint(folder: Path) -> str:
@@ -66,25 +80,6 @@ def fingerprint(folder: Path) -> str:
     except OSError as error:  # being replaced at this moment
         return f"unreadable: {error}"
     return f"{folder.resolve()}:{stats}"
-
-
-async def check_apart(folder: Path, *, overlay: Path | None) -> None:
-    """Load the artifact in a process of its own; ArtifactError when that fails or crashes."""
-    arguments = [sys.executable, "-m", "router_serving.reload", str(folder)]
-    if overlay is not None:
-        arguments.append(str(overlay))
-    process = await asyncio.create_subprocess_exec(
-        *arguments, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        _, errors = await asyncio.wait_for(process.communicate(), CHECK_TIMEOUT_S)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise ArtifactError(f"{folder}: did not load within {CHECK_TIMEOUT_S:.0f} s") from None
-    if process.returncode != 0:
-        last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise ArtifactError(last or f"{folder}: the loader ended with {process.returncode}")
 
 
 class ArtifactWatcher:
@@ -132,25 +127,10 @@ class ArtifactWatcher:
         _log.info("artifact.swapped", before=before.versions.artifact, now=router.versions.artifact)
 
     async def _sound(self, folder: Path) -> Router:
-        overlay = self._settings.catalog
-        if self._previous is not None and overlay is None:
-            manifest = await asyncio.to_thread(verify, folder)
-            if manifest.version == self._previous.versions.artifact:
-                return self._previous
-        await check_apart(folder, overlay=overlay)
-        return await asyncio.to_thread(load, folder, overlay=overlay)
-
-
-def main(arguments: list[str]) -> int:
-    """Load the named artifact and end: 0 when it is sound, 1 with the reason on stderr."""
-    folder, overlay = arguments[0], arguments[1] if len(arguments) > 1 else None
-    try:
-        load(Path(folder), overlay=Path(overlay) if overlay else None)
-    except RouterError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+        previous = self._previous
+        if previous is not None and self._settings.catalog is None:
+            manifest = await asyncio.to_thread(verified, folder, self._settings)
+            # The whole of it: its version is that of the files, and the policy is none of them.
+            if manifest == previous.manifest:
+                return previous
+        return await sound(folder, self._settings)

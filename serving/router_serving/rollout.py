@@ -10,9 +10,10 @@ from msgspec import Struct
 
 from router_model.errors import RouterError
 from router_model.router import Router
+from router_serving.artifact_check import sound
 from router_serving.canary import CANARY, CHAMPION, CanaryMonitor, Side, session_key
 from router_serving.errors import RolloutError
-from router_serving.reload import check_apart, fingerprint, load
+from router_serving.reload import fingerprint
 from router_serving.rollout_file import (
     ROLLOUT_FILE,
     RolloutFile,
@@ -125,10 +126,7 @@ class RolloutWatcher:
     async def _router(self, folder: Path) -> Router:
         seen = await asyncio.to_thread(fingerprint, folder)
         if self._loaded is None or self._loaded[0] != seen:
-            overlay = self._settings.catalog
-            await check_apart(folder, overlay=overlay)
-            router = await asyncio.to_thread(load, folder, overlay=overlay)
-            self._loaded = seen, router
+            self._loaded = seen, await sound(folder, self._settings)
         return self._loaded[1]
 
     def _refuse(self, error: RouterError, *, seen: str) -> None:

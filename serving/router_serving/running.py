@@ -53,7 +53,7 @@ async def running(settings: Settings, loaded: Loaded | None = None) -> AsyncIter
 
     `loaded` is an artifact that was loaded already; without it the current one is.
     """
-    loaded = loaded or load_current(settings)
+    loaded = loaded or await load_current(settings)
     parts = _built(settings, loaded)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     parts.writer.start()

@@ -10,7 +10,7 @@ from router_model.features import SCHEMA
 from router_model.golden import GOLDEN, read_golden
 from router_model.policy import CheapestAdequate
 from router_model.router import Router
-from router_serving.reload import main
+from router_serving.artifact_probe import main
 from router_training.artifacts import write_artifact as write_trained
 from router_training.fit import FittedPredictor
 from router_training.goldens import N_MODELS, golden_cards, golden_contexts
