@@ -205,7 +205,7 @@ def _is_predicted(record: Mapping[str, Any]) -> bool:
 
 
 def _is_fallback(record: Mapping[str, Any]) -> bool:
-    return str(record.get("reason")).startswith(fallback.REASON)
+    return fallback.is_fallback(str(record.get("reason")))
 
 
 def _vector(text: str, kind: str) -> NDArray[np.float32]:

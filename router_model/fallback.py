@@ -1,4 +1,4 @@
-"""The fixed policy that answers when P(adequate) can't be predicted: the strongest model."""
+"""The fixed policy that answers where P(adequate) is not predicted: the strongest model."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,37 @@ from router_model.terms import Exploration
 from router_model.types import Candidate, ModelCard
 
 NAME: Final = "strongest_admissible"
-REASON: Final = "fallback_prediction_unavailable"
+UNAVAILABLE: Final = "fallback_prediction_unavailable"
+DEADLINE: Final = "fallback_deadline"
+REASONS: Final = (UNAVAILABLE, DEADLINE)
 _NO_EXPLORATION: Final = Exploration()
+
+
+def unavailable(problem: str) -> str:
+    """The reason of an answer where nothing could be predicted; `problem` says why.
+
+    >>> unavailable("trees: failed")
+    'fallback_prediction_unavailable: trees: failed'
+    """
+    return f"{UNAVAILABLE}: {problem}"
+
+
+def past_deadline(waited_ms: float, *, deadline_ms: int) -> str:
+    """The reason of an answer to a call that waited too long to be predicted for.
+
+    >>> past_deadline(312.4, deadline_ms=250)
+    'fallback_deadline: waited 312 of 250 ms'
+    """
+    return f"{DEADLINE}: waited {waited_ms:.0f} of {deadline_ms} ms"
+
+
+def is_fallback(reason: str) -> bool:
+    """True for the reason of an answer that the fixed policy gave.
+
+    >>> is_fallback(past_deadline(312, deadline_ms=250)), is_fallback("cheapest_adequate")
+    (True, False)
+    """
+    return reason.startswith(REASONS)
 
 
 def no_prediction(n_models: int) -> Prediction:
@@ -29,10 +58,10 @@ def choose_strongest(
     candidates: Mapping[str, Candidate],
     *,
     abilities: Mapping[str, float],
-    problem: str,
+    reason: str,
     exploration: Exploration = _NO_EXPLORATION,
 ) -> Choice:
-    """The admissible model of the highest learned ability, for certain; `problem` says why.
+    """The admissible model of the highest learned ability, for certain; `reason` says why.
 
     Where the ability of one of them is not a finite number, the highest output price stands
     for strength. Ties go to the name, so that the order of cards never matters. Nothing is
@@ -51,6 +80,6 @@ def choose_strongest(
     return Choice(
         ranked=ranked,
         distribution=distribution,
-        reason=f"{REASON}: {problem}",
+        reason=reason,
         exploration=structs.replace(exploration, off=off),
     )

@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from router_model import features
+from router_model import fallback, features
 from router_model.embedding import N_MATCH
 from router_model.errors import LogError
-from router_model.scoring import Asking, Situation, Vector
+from router_model.scoring import NO_VECTOR, Asking, Situation, Vector
 from router_model.session_view import SessionView
 from router_model.terms import Exploration
 from router_model.types import PolicyOverrides, StepType, Versions
@@ -57,7 +57,7 @@ class LoggedDecision(Struct, frozen=True, kw_only=True):
     input_tokens: int
     features: str
     feature_schema: str
-    embedding: str
+    embedding: str | None
     versions: Versions
     candidates: tuple[LoggedCandidate, ...]
     exploration: Exploration
@@ -81,10 +81,14 @@ def read(record: Mapping[str, Any]) -> LoggedDecision:
 def situation_of(logged: LoggedDecision, *, dimension: int) -> Situation:
     """What the decision read of the call; `dimension` is that of the text encoder.
 
+    Past the deadline nothing was predicted, and the row has no embedding: nor is it now.
     Raises LogError where features or embedding are damaged.
     """
     values = _vector(logged, "features", "<f4", length=features.SCHEMA.n)
-    vector = _vector(logged, "embedding", "<f2", length=dimension + N_MATCH)
+    is_late = logged.reason.startswith(fallback.DEADLINE)
+    vector = NO_VECTOR
+    if not (is_late and logged.embedding is None):
+        vector = _vector(logged, "embedding", "<f2", length=dimension + N_MATCH)
     return Situation(
         tenant=logged.tenant,
         values=values,
@@ -95,12 +99,16 @@ def situation_of(logged: LoggedDecision, *, dimension: int) -> Situation:
         session=logged.situation.session,
         asking=logged.situation.asking,
         load=logged.situation.load,
+        skip=logged.reason if is_late else "",
     )
 
 
 def _vector(logged: LoggedDecision, name: str, kind: str, *, length: int) -> Vector:
+    text = getattr(logged, name)
+    if text is None:
+        raise LogError(f"decision {logged.decision_id!r}: {name}: got nothing")
     try:
-        found = np.frombuffer(base64.b64decode(getattr(logged, name)), kind)
+        found = np.frombuffer(base64.b64decode(text), kind)
     except ValueError as error:
         raise LogError(f"decision {logged.decision_id!r}: {name}: {error}") from error
     if len(found) != length:

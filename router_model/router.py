@@ -28,7 +28,7 @@ from router_model.persistence import load_predictor
 from router_model.policy import CheapestAdequate, draw
 from router_model.predictor import JointPredictor
 from router_model.reservation import reserved_microusd
-from router_model.scoring import Scored, Scorer, Situation, Vector, asking_of
+from router_model.scoring import NO_VECTOR, Scored, Scorer, Situation, Vector, asking_of
 from router_model.session_view import NO_SESSION, SessionView
 from router_model.tenants import TenantOffsets, load_tenants
 from router_model.terms import NO_TERMS, Terms
@@ -126,9 +126,9 @@ class Router:
         """What is known about a request before a model is chosen."""
         return features.extract(request)
 
-    def embed(self, context: Context) -> Vector:
-        """Text vector and match values, float32 of shape (encoder.dimension + N_MATCH,)."""
-        return embed(context, self.encoder)
+    def embed(self, context: Context, *, skip: str = "") -> Vector:
+        """Text vector and match values, float32 (encoder.dimension + N_MATCH,); with `skip`, ()."""
+        return NO_VECTOR if skip else embed(context, self.encoder)
 
     def decide(
         self,
@@ -142,25 +142,27 @@ class Router:
         context: Context | None = None,
         embedding: Vector | None = None,
         terms: Terms = NO_TERMS,
+        skip: str = "",
     ) -> Decision:
         """The decision for a request; the same decision_id gives the same one.
 
         `session` says what is known of the session, `load` how many calls each model got in the
         last minute, `terms` what the settings of the service and the tenant ask.
-        Raises NoAdmissibleModelError with the reason for every model. Where no prediction is
-        possible, `fallback` chooses, and `policy` and `reason` say so.
+        Raises NoAdmissibleModelError with the reason for every model. Without a prediction, which
+        `skip` gives a reason not to make, `fallback` chooses; `policy` and `reason` say so.
         """
         context = self.context(request) if context is None else context
         situation = Situation(
             tenant=caller.tenant,
             values=context.values,
-            embedding=self.embed(context) if embedding is None else embedding,
+            embedding=self.embed(context, skip=skip) if embedding is None else embedding,
             input_tokens=context.input_tokens,
             max_output_tokens=request.max_output_tokens,
             step_type=context.step_type,
             session=session,
             asking=asking_of(request),
             load=load,
+            skip=skip,
         )
         overrides = within_pin(overrides, terms)
         lock = lock_of(request, session, self.catalog)

@@ -34,6 +34,8 @@ from router_model.warmth import (
 
 Vector = NDArray[np.float32]
 Floats = NDArray[np.float64]
+# The embedding of a call for which nothing is predicted.
+NO_VECTOR: Vector = np.zeros(0, dtype=np.float32)
 # Without any observed output: what a step of a coding agent writes, about.
 _DEFAULT_OUTPUT_TOKENS = 600.0
 _NO_LIMIT = 10**9
@@ -57,7 +59,8 @@ class Situation(Struct, frozen=True, kw_only=True):
     """What is read of one call: features, embedding, sizes, its session, and the load.
 
     `input_tokens` is an estimate that is the same for every model. `load` counts the calls that
-    each model got in the last minute; 0 where it is not in it.
+    each model got in the last minute; 0 where it is not in it. `skip` says why nothing is to be
+    predicted, "" where it is: the embedding is then not read.
     """
 
     tenant: str
@@ -69,6 +72,7 @@ class Situation(Struct, frozen=True, kw_only=True):
     session: SessionView = NO_SESSION
     asking: Asking = Asking()
     load: Mapping[str, int] = field(default_factory=dict)
+    skip: str = ""
 
     @property
     def is_side_call(self) -> bool:
@@ -132,6 +136,8 @@ class Scorer:
 
     def _predict(self, cards: Sequence[ModelCard], situation: Situation) -> tuple[Prediction, str]:
         """The prediction for these models only, and "" or why there is none."""
+        if situation.skip:
+            return fallback.no_prediction(len(cards)), situation.skip
         places = np.array([self._place[card.id] for card in cards], dtype=np.intp)
         shifts = self._shifts.get(situation.tenant)
         try:
@@ -142,7 +148,7 @@ class Scorer:
                 shift=None if shifts is None else shifts[places],
             ), ""
         except PredictionError as error:
-            return fallback.no_prediction(len(cards)), str(error)
+            return fallback.no_prediction(len(cards)), fallback.unavailable(str(error))
 
     def _estimates(
         self,

@@ -61,7 +61,7 @@ class Chooser:
                 cards,
                 scored.candidates,
                 abilities=self.scorer.abilities,
-                problem=scored.problem,
+                reason=scored.problem,
                 exploration=exploration,
             )
         bar = self.bar(situation, min_adequacy=min_adequacy, set_by=set_by)

@@ -20,12 +20,13 @@ def logged_row(
     tenant: str = "default",
     session: SessionView = NO_SESSION,
     terms: Terms = NO_TERMS,
+    skip: str = "",
     **overrides: Any,
 ) -> dict[str, Any]:
     """The row of a decision, once through JSON as in the log."""
     caller, limits = Caller(tenant=tenant), PolicyOverrides(**overrides)
     context = router.context(request)
-    embedding = router.embed(context)
+    embedding = router.embed(context, skip=skip)
     decision = router.decide(
         request,
         caller=caller,
@@ -35,13 +36,14 @@ def logged_row(
         context=context,
         embedding=embedding,
         terms=terms,
+        skip=skip,
     )
     row = decision_row(
         decision,
         caller=caller,
         request=request,
         context=context,
-        embedding=embedding,
+        embedding=None if skip else embedding,
         encoder=router.manifest.encoder,
         session="s",
         wire_format="openai.chat",

@@ -42,7 +42,7 @@ def decision_row(
     caller: Caller,
     request: Request,
     context: Context,
-    embedding: NDArray[np.float32],
+    embedding: NDArray[np.float32] | None,
     encoder: str,
     session: str,
     wire_format: WireFormat | str,
@@ -59,6 +59,7 @@ def decision_row(
 ) -> dict[str, Any]:
     """The log row of one decision; `encoder` is the hash of the text encoder.
 
+    `embedding` is None where nothing was predicted; such a row is not learned from.
     `text` is logged only when given: pass it for tenants that opted in. `min_adequacy` is the
     threshold in effect (None: none) and `contract` what set it; `overrides` are as the request
     gave them. `exploration` holds share, floor, budget_left_usd and off; `rollout` is "champion"
@@ -79,7 +80,7 @@ def decision_row(
         "request_hash": request_hash(request),
         "features": encode_features(context.values),
         "feature_schema": feature_schema,
-        "embedding": encode_embedding(embedding),
+        "embedding": None if embedding is None else encode_embedding(embedding),
         "encoder": encoder,
         "input_tokens": int(context.input_tokens),
         "max_output_tokens": request.max_output_tokens,

@@ -156,7 +156,7 @@ def test_a_fallback_decision_is_explained_as_one() -> None:
     row = record(failing)
     assert row["candidates"][0]["p_adequate"] is None
     found = failing.explain(row)
-    assert found["reason"].startswith(fallback.REASON)
+    assert found["reason"].startswith(fallback.UNAVAILABLE)
     assert found["contributions"] == {}
     assert set(would(found).values()) == {
         "a prediction had been possible, or every stronger model were not admissible"

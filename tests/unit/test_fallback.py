@@ -2,7 +2,7 @@ import msgspec
 import numpy as np
 from routers import CARDS, card
 
-from router_model.fallback import REASON, choose_strongest, no_prediction
+from router_model.fallback import choose_strongest, no_prediction
 from router_model.types import Candidate
 
 NAN = float("nan")
@@ -28,24 +28,24 @@ ALL = candidates("large", "medium", "small")
 
 
 def test_the_highest_ability_is_taken_for_certain_and_the_others_follow() -> None:
-    choice = choose_strongest(CARDS, ALL, abilities=ABILITIES, problem="trees: failed")
+    choice = choose_strongest(CARDS, ALL, abilities=ABILITIES, reason="trees: failed")
     assert [c.model for c in choice.ranked] == ["medium", "large", "small"]
     assert choice.distribution == {"medium": 1.0, "large": 0.0, "small": 0.0}
 
 
-def test_the_reason_says_that_it_is_a_fallback_and_why() -> None:
-    choice = choose_strongest(CARDS, ALL, abilities=ABILITIES, problem="trees: failed")
-    assert choice.reason == f"{REASON}: trees: failed"
+def test_the_reason_is_the_given_one() -> None:
+    choice = choose_strongest(CARDS, ALL, abilities=ABILITIES, reason="trees: failed")
+    assert choice.reason == "trees: failed"
 
 
 def test_the_output_price_stands_for_strength_where_an_ability_is_unknown() -> None:
     broken = ABILITIES | {"small": NAN}
-    choice = choose_strongest(CARDS, ALL, abilities=broken, problem="p")
+    choice = choose_strongest(CARDS, ALL, abilities=broken, reason="p")
     assert [c.model for c in choice.ranked] == ["large", "medium", "small"]
 
 
 def test_an_inadmissible_models_unknown_ability_does_not_matter() -> None:
-    choice = choose_strongest(CARDS[:2], ALL, abilities=ABILITIES | {"small": NAN}, problem="p")
+    choice = choose_strongest(CARDS[:2], ALL, abilities=ABILITIES | {"small": NAN}, reason="p")
     assert [c.model for c in choice.ranked] == ["medium", "large"]
 
 
@@ -54,7 +54,7 @@ def test_ties_go_to_the_name_whatever_the_order() -> None:
     for order in (cards, cards[::-1]):
         for ability in (0.0, NAN):
             choice = choose_strongest(
-                order, candidates("a", "b"), abilities={"a": ability, "b": ability}, problem="p"
+                order, candidates("a", "b"), abilities={"a": ability, "b": ability}, reason="p"
             )
             assert choice.ranked[0].model == "a"
 
@@ -65,7 +65,7 @@ def test_a_model_without_a_price_counts_as_the_weakest() -> None:
         [unpriced, CARDS[2]],
         ALL,
         abilities={"large": NAN, "small": NAN},
-        problem="p",
+        reason="p",
     )
     assert choice.ranked[0].model == "small"
 

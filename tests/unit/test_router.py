@@ -233,7 +233,7 @@ def test_the_order_of_the_catalog_is_irrelevant() -> None:
 def test_without_a_prediction_the_strongest_model_answers_and_says_so() -> None:
     found = decide(router(predictor=broken()))
     assert found.model == "large"
-    assert found.reason.startswith(f"{fallback.REASON}: p_adequate: got a value that is not")
+    assert found.reason.startswith(f"{fallback.UNAVAILABLE}: p_adequate: got a value that is not")
     assert found.policy == fallback.NAME
     assert found.propensity == 1.0
     assert found.fallbacks == ("medium", "small")
@@ -245,7 +245,7 @@ def test_trees_that_refuse_a_row_are_a_reason_to_fall_back() -> None:
     joint = joint_predictor()
     joint.trees = joint_predictor(n_features=3).trees
     found = decide(router(predictor=joint))
-    assert found.reason.startswith(f"{fallback.REASON}: trees: got rows")
+    assert found.reason.startswith(f"{fallback.UNAVAILABLE}: trees: got rows")
 
 
 def test_the_fallback_goes_by_price_where_abilities_are_no_numbers() -> None:
