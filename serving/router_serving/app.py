@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import structlog
 from fastapi import FastAPI
 
-from router_serving import handlers, openapi, routes
+from router_serving import handlers, openapi, routes, status
 from router_serving.asgi import Message, Receive, Scope, Send
 from router_serving.hotpath import AUTHZ, respond_internal
 from router_serving.reload import Loaded
@@ -77,8 +77,11 @@ def _api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> Fa
         description="Chooses the cheapest adequate model for each call of a coding agent.",
         lifespan=lifespan,
         redirect_slashes=False,
+        # Its own routes would ask nobody for a key: ours are in `status`.
+        openapi_url=None,
     )
     api.include_router(routes.router)
+    api.include_router(status.router)
     handlers.install(api)
     api.openapi = lambda: openapi.described(api)  # type: ignore[method-assign]  # fastapi's own way
     return api

@@ -13,14 +13,16 @@ from typing import Annotated, Any
 import orjson
 import typer
 import uvicorn
-from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from router_model.errors import RouterError
+from router_serving.access import checked_keys
 from router_serving.app import Service
 from router_serving.errors import StartError
+from router_serving.keys import keys_path
+from router_serving.keys_cli import keys_app
 from router_serving.reload import Loaded, load_current
-from router_serving.settings import Settings
+from router_serving.settings import Settings, read_settings
 from router_serving.telemetry import MULTIPROCESS_VARIABLE, configure_logging
 from router_serving.tenants import load_tenants
 
@@ -28,6 +30,7 @@ BACKLOG = 2048
 EPILOG = "Example: router-serve --port 8080 --state-dir ./var"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app.add_typer(keys_app, name="keys")
 
 
 @app.callback(invoke_without_command=True, epilog=EPILOG)
@@ -79,17 +82,8 @@ def serve(
 
 def settings_of(given: dict[str, Any]) -> Settings:
     """Settings from the environment under the given options; StartError names what is wrong."""
-    try:
-        settings = Settings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "ROUTER_" + "_".join(str(step) for step in first["loc"]).upper()
-        raise StartError(f"{name}: got {first['input']!r}, expected: {first['msg']}") from None
-    if not settings.is_loopback and not settings.allow_keyless:
-        raise StartError(
-            f"--host {settings.host}: others than this machine could reach the service, and it "
-            "takes no keys; expected a loopback address, or --allow-keyless as well"
-        )
+    settings = read_settings(given)
+    checked_keys(settings)
     try:
         settings.log_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -119,17 +113,21 @@ def welcome(settings: Settings, loaded: Loaded, *, port: int) -> str:
     """What a user needs to see first: the address, a call that works, and where things lie."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{port}"
+    keys = checked_keys(settings)
+    asking = "" if not len(keys) else " -H 'x-router-api-key: YOUR-KEY'"
     body = {"request": {"messages": [{"role": "user", "content": "Fix the failing test"}]}}
     versions = loaded.router.versions
     lines = [
         f"Serving on {url}",
-        f"  try       curl -s {url}/route -d '{orjson.dumps(body).decode()}'",
+        f"  try       curl -s {url}/route{asking} -d '{orjson.dumps(body).decode()}'",
         f"  artifact  {versions.artifact} from {loaded.folder}",
         f"  catalog   {versions.catalog}, {len(loaded.router.catalog.enabled)} models",
         f"  state     {settings.state_dir.resolve()}",
         f"  settings  {orjson.dumps(settings.shown(), default=str).decode()}",
     ]
-    if settings.is_loopback:
+    if len(keys):
+        lines.append(f"  keys      {len(keys)} listed in {keys_path(settings)}: one is asked for.")
+    elif settings.is_loopback:
         lines.append("  No keys are asked for: whoever can reach this machine's loopback may call.")
     else:
         lines.append("  WARNING: no keys are asked for, and others than this machine may call.")

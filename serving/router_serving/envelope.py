@@ -19,6 +19,8 @@ from router_model.errors import InvalidRequestError
 from router_model.formats import jsontext
 from router_model.terms import Objective
 from router_model.types import Caller, PolicyOverrides, WireFormat
+from router_serving.access import ANYBODY, Rights
+from router_serving.redaction import holds_secret
 
 MAX_NAME_CHARS = 256
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -69,7 +71,7 @@ def is_envelope(body: bytes) -> bool:
     return _STARTS_LIKE_AN_ENVELOPE.match(body) is not None
 
 
-def opened(body: bytes, headers: Headers, *, catalog: Catalog) -> Call:
+def opened(body: bytes, headers: Headers, *, catalog: Catalog, rights: Rights = ANYBODY) -> Call:
     """The call that an envelope carries."""
     members = jsontext.decode(_MEMBERS, body.removeprefix(BYTE_ORDER_MARK))
     if unknown := sorted(members.keys() - set(ENVELOPE_FIELDS)):
@@ -84,19 +86,26 @@ def opened(body: bytes, headers: Headers, *, catalog: Catalog) -> Call:
     return Call(
         body=bytes(members["request"]),
         wire_format=named_format(name, field="format"),
-        caller=caller_of(caller, headers),
+        caller=caller_of(caller, headers, rights=rights),
         overrides=overrides_of(policy, headers, catalog=catalog),
         headers=headers,
         prefix="request.",
     )
 
 
-def bare(body: bytes, headers: Headers, *, catalog: Catalog, path: str | None = None) -> Call:
+def bare(
+    body: bytes,
+    headers: Headers,
+    *,
+    catalog: Catalog,
+    path: str | None = None,
+    rights: Rights = ANYBODY,
+) -> Call:
     """The call that a client's own body makes; everything around it is in the headers."""
     return Call(
         body=body,
         wire_format=named_format(headers.get("x-router-format"), field="x-router-format"),
-        caller=caller_of({}, headers),
+        caller=caller_of({}, headers, rights=rights),
         overrides=overrides_of({}, headers, catalog=catalog),
         headers=headers,
         path=path,
@@ -118,8 +127,11 @@ def named_format(name: object, *, field: str) -> WireFormat | None:
         raise InvalidRequestError(field, name, f"one of {allowed}") from None
 
 
-def caller_of(members: Parsed, headers: Headers) -> Caller:
+def caller_of(members: Parsed, headers: Headers, *, rights: Rights = ANYBODY) -> Caller:
     """Who calls, from the envelope's `caller` and the headers.
+
+    A bound key fills in its tenant and, as the name of the key, its id; ForbiddenError where the
+    caller names another tenant.
 
     >>> caller_of({"tenant": "acme"}, {"x-router-user": "kim"})
     Caller(tenant='acme', key=None, user='kim', session=None, decision_id=None, client=None)
@@ -131,7 +143,11 @@ def caller_of(members: Parsed, headers: Headers) -> Caller:
             field = "x-router-" + name.replace("_", "-")
             value = headers.get(field)
         if value is not None:
-            found[name] = (_decision_id if name == "decision_id" else _name)(value, field)
+            found[name] = (_decision_id if name == "decision_id" else name_of)(value, field)
+            if name == "tenant":
+                rights.check_tenant(value, field)
+    if rights.tenant is not None and rights.key is not None:
+        found = {"tenant": rights.tenant, "key": rights.key} | found
     return Caller(**found) if found else _DEFAULT_CALLER
 
 
@@ -169,24 +185,40 @@ def _object(members: Mapping[str, Raw], name: str) -> Parsed:
     return value
 
 
-def _name(value: object, field: str) -> str:
-    if (
-        not isinstance(value, str)
-        or not 1 <= len(value) <= MAX_NAME_CHARS
-        or not value.isprintable()
-    ):
+def name_of(value: object, field: str) -> str:
+    """The value as the name of somebody; InvalidRequestError for anything else."""
+    text = _without_secrets(value, field)
+    if text is None or not 1 <= len(text) <= MAX_NAME_CHARS or not text.isprintable():
         raise InvalidRequestError(
             field, value, f"a string of 1 to {MAX_NAME_CHARS} printable characters"
         )
+    return text
+
+
+def refuse_secrets(text: str, field: str) -> None:
+    """Raise InvalidRequestError, which does not show it, where a key stands that would be logged.
+
+    >>> refuse_secrets("ci", "caller.key")
+    """
+    if holds_secret(text):
+        allowed = "what may be logged, such as a name: a key goes into x-router-api-key alone"
+        raise InvalidRequestError(field, "(an API key)", allowed)
+
+
+def _without_secrets(value: object, field: str) -> str | None:
+    if not isinstance(value, str):
+        return None
+    refuse_secrets(value, field)
     return value
 
 
 def _decision_id(value: object, field: str) -> str:
-    if not isinstance(value, str) or not DECISION_ID.match(value):
+    text = _without_secrets(value, field)
+    if text is None or not DECISION_ID.match(text):
         raise InvalidRequestError(
             field, value, "1 to 128 letters, digits or . _ : ~ @ -, starting with a letter or digit"
         )
-    return value
+    return text
 
 
 def _number(text: str, field: str) -> float:

@@ -29,6 +29,7 @@ from typing import Any
 import orjson
 
 from router_model.errors import InvalidRequestError, NoAdmissibleModelError, RouterError
+from router_serving.redaction import hidden
 
 PROBLEM_TYPE = b"application/problem+json"
 
@@ -271,7 +272,8 @@ def problem(error: RouterError, *, field_prefix: str = "") -> tuple[int, bytes]:
         content |= {"limit": error.limit, "retry_after_s": error.retry_after_s}
     elif hasattr(error, "field"):
         content["field"] = error.field
-    return status, orjson.dumps(content)
+    # A value is shown as it came: where that was a key, its secret is not.
+    return status, hidden(orjson.dumps(content).decode()).encode()
 
 
 def internal_problem() -> tuple[int, bytes]:

@@ -23,19 +23,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 RECALL_MS = 3_600_000
-SPEND_GROUPS = {"user": '"user"', "key": '"key"', "tenant": "tenant", "model": "model"}
+SPEND_GROUPS = {
+    **{"user": '"user"', "key": '"key"', "session": '"session"'},
+    **{"tenant": "tenant", "model": "model"},
+}
 SPEND = """
     with expected as (
-        select tenant, decision_id, "user", "key", model,
+        select tenant, decision_id, "user", "key", "session", model,
                list_filter(
                    from_json(candidates, '[{{"model":"VARCHAR","expected_cost":"DOUBLE"}}]'),
                    lambda candidate: candidate.model = decisions.model
                )[1].expected_cost as cost_usd
-        from decisions where dataset is null
+        from decisions where dataset is null and (? is null or tenant = ?)
     ), reported as (
         select tenant, decision_id, model, cost_usd from outcomes where cost_usd is not null
     ), costs as (
-        select e.tenant, e.decision_id, e."user", e."key", coalesce(r.model, e.model) as model,
+        select e.tenant, e.decision_id, e."user", e."key", e."session",
+               coalesce(r.model, e.model) as model,
                coalesce(r.cost_usd, e.cost_usd, 0.0) as cost_usd, r.cost_usd is null as is_expected
         from expected e left join reported r using (tenant, decision_id)
     )
@@ -78,14 +82,14 @@ class History:
         artifact = (row.get("versions") or {}).get("artifact") or ""
         return router_of(artifact).explain(row)
 
-    async def spend(self, group_by: str) -> list[dict[str, Any]]:
-        """Cost in US dollars by group, dearest first.
+    async def spend(self, group_by: str, *, tenant: str | None = None) -> list[dict[str, Any]]:
+        """Cost in US dollars by group, dearest first; of one tenant alone if it is named.
 
         A decision counts with what its outcomes reported, and where they reported no cost with
         what was expected; `is_estimated` says that a sum holds such estimates.
         """
         sql = SPEND.format(group=SPEND_GROUPS[group_by])
-        return await self._ask(lambda store: store.query(sql))
+        return await self._ask(lambda store: store.query(sql, [tenant, tenant]))
 
     async def recall(self, recent: RecentAnswers) -> int:
         """Fill `recent` with the last hour of the log; returns how many answers it holds now."""

@@ -82,7 +82,7 @@ class RecentAnswers:
     def __init__(self, max_entries: int) -> None:
         self.max_entries = max_entries
         self._given: OrderedDict[tuple[str, str], Given] = OrderedDict()
-        self._tenants: dict[str, str] = {}
+        self._tenants: dict[str, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._given)
@@ -106,10 +106,13 @@ class RecentAnswers:
         """Keep an answer, and drop the oldest when there are too many."""
         decision_id = given.answer.decision_id
         self._given[tenant, decision_id] = given
-        self._tenants[decision_id] = tenant
+        self._add(tenant, decision_id)
         if len(self._given) > self.max_entries:
-            (_, dropped), _ = self._given.popitem(last=False)
-            self._tenants.pop(dropped, None)
+            (owner, dropped), _ = self._given.popitem(last=False)
+            if left := tuple(name for name in self._tenants[dropped] if name != owner):
+                self._tenants[dropped] = left
+            else:
+                del self._tenants[dropped]
 
     def recall(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take up rows of the log, newest first, behind what is remembered already."""
@@ -127,12 +130,17 @@ class RecentAnswers:
                 answer, row["request_hash"], overrides, row.get("session"), side
             )
             self._given.move_to_end(key, last=False)
-            self._tenants.setdefault(row["decision_id"], row["tenant"])
+            self._add(row["tenant"], row["decision_id"])
 
     def given(self, tenant: str, decision_id: str) -> Given | None:
         """What was given to a tenant's decision_id, None when it is not remembered."""
         return self._given.get((tenant, decision_id))
 
-    def tenant_of(self, decision_id: str) -> str | None:
-        """Whose decision it was, None when it is not remembered."""
-        return self._tenants.get(decision_id)
+    def tenants_of(self, decision_id: str) -> tuple[str, ...]:
+        """Whose decision it was, nobody's when it is not remembered; several may use one id."""
+        return self._tenants.get(decision_id, ())
+
+    def _add(self, tenant: str, decision_id: str) -> None:
+        before = self._tenants.get(decision_id, ())
+        if tenant not in before:
+            self._tenants[decision_id] = (*before, tenant)

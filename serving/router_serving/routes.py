@@ -1,4 +1,4 @@
-"""The routes beside the decision itself: outcomes, explanations, models, health, spend."""
+"""The routes beside the decision itself: outcomes, explanations, models, spend."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,15 @@ from typing import Annotated, Any, cast
 import msgspec
 import orjson
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.responses import PlainTextResponse
+from msgspec import Struct
 
 from router_data.rows import outcome_row
 from router_model.errors import InvalidRequestError, MalformedJsonError
 from router_model.types import Outcome
-from router_serving.asgi import read_body
+from router_serving.access import TENANT_HEADER, Reader, Reporter, Rights
+from router_serving.envelope import name_of, refuse_secrets
 from router_serving.openapi import problems
+from router_serving.recent import RecentAnswers
 from router_serving.running import Running
 from router_serving.schemas import GroupBy, OutcomeBody, outcome_of
 from router_serving.telemetry import UNKNOWN_MODEL
@@ -28,97 +30,118 @@ def running_of(request: Request) -> Running:
 
 
 Parts = Annotated[Running, Depends(running_of)]
-Tenant = Annotated[str | None, Header(alias="x-router-tenant")]
+Tenant = Annotated[str | None, Header(alias=TENANT_HEADER)]
 
 
-def _json(content: object) -> Response:
+class Report(Struct, frozen=True):
+    """An outcome, whose it is, and whether this process remembers that tenant's decision."""
+
+    outcome: Outcome
+    tenant: str
+    is_matched: bool
+
+
+def as_json(content: object) -> Response:
+    """A response with this content."""
     return Response(orjson.dumps(content), media_type="application/json")
 
 
 @router.post("/outcomes", include_in_schema=False)  # described in openapi
-async def post_outcomes(request: Request, parts: Parts, x_router_tenant: Tenant = None) -> Response:
+async def post_outcomes(
+    request: Request, parts: Parts, rights: Reporter, x_router_tenant: Tenant = None
+) -> Response:
     """Make outcomes durable, then acknowledge them."""
-    body = await read_body(
-        request.receive,
-        limit=parts.settings.max_body_bytes,
-        content_length=request.headers.get("content-length"),
-    )
+    body = await parts.bodies.read(request.receive, request.headers)
     outcomes = outcomes_in(body, max_outcomes=parts.settings.max_outcomes)
-    recent, now_ms = parts.engine.recent, time.time_ns() // 1_000_000
-    owners = [recent.tenant_of(outcome.decision_id) for outcome in outcomes]
-    tenants = [x_router_tenant or owner or DEFAULT_TENANT for owner in owners]
-    pairs = list(zip(outcomes, tenants, strict=True))
+    tenant = named_tenant(rights, x_router_tenant)
+    reports = reports_of(outcomes, tenant=tenant, recent=parts.engine.recent)
+    now_ms = time.time_ns() // 1_000_000
     await parts.writer.commit(
-        [outcome_row(outcome, tenant=tenant, now_ms=now_ms) for outcome, tenant in pairs]
+        [outcome_row(report.outcome, tenant=report.tenant, now_ms=now_ms) for report in reports]
     )
-    models = parts.engine.router.catalog.models
-    for outcome, tenant in pairs:
-        shown = outcome.model if outcome.model in models else UNKNOWN_MODEL
-        parts.metrics.observed(model=shown, adequate=outcome.adequate)
-        if (broken := parts.engine.observe(outcome, tenant=tenant)) is not None:
-            await parts.rollout.stop(*broken)
-    unmatched = [o.decision_id for o, owner in zip(outcomes, owners, strict=True) if owner is None]
-    return _json({"accepted": len(outcomes), "unmatched": list(dict.fromkeys(unmatched))})
+    for report in reports:
+        await _learn(parts, report)
+    unmatched = [report.outcome.decision_id for report in reports if not report.is_matched]
+    return as_json({"accepted": len(reports), "unmatched": list(dict.fromkeys(unmatched))})
+
+
+async def _learn(parts: Running, report: Report) -> None:
+    """Let the memories of this process learn from an outcome that is on disk."""
+    outcome = report.outcome
+    is_known = outcome.model in parts.engine.router.catalog.models
+    shown = outcome.model if is_known else UNKNOWN_MODEL
+    parts.metrics.observed(model=shown, adequate=outcome.adequate)
+    if (broken := parts.engine.observe(outcome, tenant=report.tenant)) is not None:
+        await parts.rollout.stop(*broken)
 
 
 @router.get("/decisions/{decision_id}", tags=["decisions"], responses=problems(404, 422, 500, 503))
-async def get_decision(decision_id: str, parts: Parts, x_router_tenant: Tenant = None) -> Response:
+async def get_decision(
+    decision_id: str, parts: Parts, rights: Reader, x_router_tenant: Tenant = None
+) -> Response:
     """Explain a decision: inputs, candidates, exclusions, reason, contributions, outcomes."""
     explanation = await parts.history.explanation(
-        decision_id, tenant=x_router_tenant, router_of=parts.engine.router_of
+        decision_id,
+        tenant=named_tenant(rights, x_router_tenant),
+        router_of=parts.engine.router_of,
     )
-    return _json(explanation)
+    return as_json(explanation)
 
 
 @router.get("/models", tags=["models"])
-async def get_models(parts: Parts) -> Response:
+async def get_models(parts: Parts, rights: Reader) -> Response:
     """The models that can be chosen, with capabilities, prices and what was learned of them."""
     catalog = parts.engine.router.catalog
     models: Sequence[Mapping[str, Any]] = [
         {**msgspec.to_builtins(card), "learned": parts.engine.router.learned_of(card)}
         for card in catalog.models.values()
     ]
-    return _json({"version": catalog.version, "as_of": catalog.as_of, "models": models})
+    return as_json({"version": catalog.version, "as_of": catalog.as_of, "models": models})
 
 
 @router.get("/spend", tags=["spend"], responses=problems(422, 500, 503))
 async def get_spend(
-    parts: Parts, group_by: Annotated[GroupBy, Query(description="What to sum over.")]
+    parts: Parts,
+    rights: Reader,
+    group_by: Annotated[GroupBy, Query(description="What to sum over.")],
+    tenant: Annotated[str | None, Query(description="Of this tenant alone.")] = None,
+    x_router_tenant: Tenant = None,
 ) -> Response:
-    """Cost by user, key, tenant or model: as reported in outcomes, else as expected (flagged)."""
-    return _json({"group_by": group_by, "groups": await parts.history.spend(group_by)})
+    """Cost by user, key, session, tenant or model: as reported, else as expected (flagged).
+
+    Of the key's tenant; a key of any tenant sees all of them, or the one that is named.
+    """
+    rights.check_tenant(tenant, "tenant")
+    of = named_tenant(rights, x_router_tenant) if tenant is None else name_of(tenant, "tenant")
+    groups = await parts.history.spend(group_by, tenant=of)
+    return as_json({"group_by": group_by, "groups": groups})
 
 
-@router.get("/healthz", tags=["health"])
-async def get_healthz() -> Response:
-    """The process answers."""
-    return _json({"status": "ok"})
+def named_tenant(rights: Rights, header: str | None) -> str | None:
+    """The tenant that a call speaks for: the key's, else the one of its header, if any."""
+    if rights.tenant is not None or header is None:
+        return rights.tenant
+    return name_of(header, TENANT_HEADER)
 
 
-@router.get("/readyz", tags=["health"], responses=problems(503))
-async def get_readyz(parts: Parts) -> Response:
-    """The service can decide; says with which versions, and whether log, files and rollout work."""
-    return _json(
-        {
-            "status": "ready",
-            "versions": msgspec.to_builtins(parts.engine.router.versions),
-            "log": {"waiting": parts.writer.n_waiting, "last_error": parts.writer.last_error},
-            "reload": {"last_error": parts.artifact.last_error},
-            "tenants": {"last_error": parts.tenants.last_error},
-            "rollout": {"mode": parts.rollout.mode, "last_error": parts.rollout.last_error},
-        }
-    )
+def reports_of(
+    outcomes: Sequence[Outcome], *, tenant: str | None, recent: RecentAnswers
+) -> list[Report]:
+    """Whose each outcome is: the tenant's, or without one that of its decision, else "default".
 
-
-@router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
-async def get_metrics(parts: Parts) -> Response:
-    """Metrics in the Prometheus text format."""
-    text = parts.metrics.exposition(
-        queue_rows=parts.writer.n_waiting,
-        sessions=len(parts.engine.sessions),
-        drift=parts.drift.read(),
-    )
-    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+    An outcome never gets to a decision of a tenant that was not named where several have it:
+    InvalidRequestError asks for the name.
+    """
+    reports = []
+    for index, outcome in enumerate(outcomes):
+        decision_id = outcome.decision_id
+        owners = recent.tenants_of(decision_id)
+        if tenant is None and len(owners) > 1:
+            allowed = f"a tenant: several have decision_id {decision_id!r} (outcome {index})"
+            raise InvalidRequestError(TENANT_HEADER, None, allowed)
+        owner = tenant or (owners[0] if owners else DEFAULT_TENANT)
+        reports.append(Report(outcome, owner, owner in owners))
+    return reports
 
 
 def outcomes_in(body: bytes, *, max_outcomes: int) -> list[Outcome]:
@@ -128,6 +151,8 @@ def outcomes_in(body: bytes, *, max_outcomes: int) -> list[Outcome]:
     ...     b'{"decision_id": "d", "model": "m", "attempt": 2}', max_outcomes=1)]
     [2]
     """
+    if b"rk_" in body:
+        refuse_secrets(body.decode("latin-1"), "body")
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:

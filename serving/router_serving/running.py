@@ -13,10 +13,12 @@ import structlog
 from msgspec import Struct
 
 from router_data.log import SEGMENTS, SegmentWriter
+from router_serving.access import Access, KeysWatcher, checked_keys
 from router_serving.drift import DRIFT_FILE, DriftFile
 from router_serving.engine import Engine
 from router_serving.history import History
 from router_serving.hotpath import DecisionEndpoints
+from router_serving.keys import KEYS_FILE
 from router_serving.reload import ArtifactWatcher, Loaded, load_current
 from router_serving.rollout import RolloutWatcher
 from router_serving.rollout_file import ROLLOUT_FILE
@@ -36,6 +38,8 @@ class Running(Struct, frozen=True, kw_only=True):
 
     settings: Settings
     metrics: Metrics
+    access: Access
+    keys: KeysWatcher
     writer: LogWriter
     engine: Engine
     history: History
@@ -93,23 +97,29 @@ def _built(settings: Settings, loaded: Loaded) -> Running:
         metrics=metrics,
         tenants=load_tenants(settings, loaded.router.catalog),
     )
+    access = Access(checked_keys(settings))
+    keys = KeysWatcher(settings, access=access, counted=partial(metrics.file_event, KEYS_FILE))
     watchers = _watchers(settings, loaded, engine, metrics)
     artifact, tenants, rollout = watchers
     return Running(
         settings=settings,
         metrics=metrics,
+        access=access,
+        keys=keys,
         writer=writer,
         engine=engine,
         history=History(settings, writer=writer),
         artifact=artifact,
         tenants=tenants,
         rollout=rollout,
-        watch=Watch([watcher.look for watcher in watchers], poll_s=settings.reload_poll_s),
+        watch=Watch(
+            [keys.look, *(watcher.look for watcher in watchers)], poll_s=settings.reload_poll_s
+        ),
         drift=DriftFile(
             settings.state_dir / DRIFT_FILE, counted=partial(metrics.file_event, DRIFT_FILE)
         ),
         endpoints=DecisionEndpoints(
-            engine, metrics=metrics, max_body_bytes=settings.max_body_bytes
+            engine, access=access, metrics=metrics, max_body_bytes=settings.max_body_bytes
         ),
     )
 

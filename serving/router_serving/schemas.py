@@ -14,7 +14,7 @@ from router_model.types import Outcome, Usage
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Tokens = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Signal = bool | Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=200)]
-GroupBy = Literal["user", "key", "tenant", "model"]
+GroupBy = Literal["user", "key", "session", "tenant", "model"]
 
 
 class Strict(BaseModel):

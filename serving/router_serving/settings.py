@@ -1,10 +1,14 @@
 """The settings of one serving process, read once from the environment."""
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from router_serving.errors import StartError
 
 
 class Settings(BaseSettings):
@@ -191,3 +195,13 @@ class Settings(BaseSettings):
     def shown(self) -> dict[str, object]:
         """Every setting as plain JSON values, secrets redacted, for the line printed at start."""
         return self.model_dump(mode="json")
+
+
+def read_settings(given: Mapping[str, Any]) -> Settings:
+    """Settings from the environment under the given ones; StartError names what is wrong."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "ROUTER_" + "_".join(str(step) for step in first["loc"]).upper()
+        raise StartError(f"{name}: got {first['input']!r}, expected: {first['msg']}") from None

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from router_model.types import Versions
 from router_serving.drift import Gauges
+from router_serving.redaction import hide_in_line
 
 STAGES = ("read", "parse", "features", "embed", "decide", "total")
 STAGE_BUCKETS_S = (
@@ -41,6 +42,7 @@ def configure_logging(level: int = logging.INFO) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(),
+                hide_in_line,
             ],
             foreign_pre_chain=shared,
         )

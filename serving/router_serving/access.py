@@ -1,0 +1,173 @@
+"""Who may do what: the key of a call, its scopes and its tenant.
+
+One message answers every key that is not good, and one every foreign tenant, whether or not such
+a key, tenant or decision exists.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Final, cast
+
+import structlog
+from fastapi import Depends, Request
+from msgspec import Struct
+
+from router_serving.asgi import headers_of
+from router_serving.errors import ForbiddenError, KeysError, StartError, UnauthorizedError
+from router_serving.keys import KeyRing, Scope, fingerprint_of, keys_path, load_keys
+from router_serving.settings import Settings
+
+if TYPE_CHECKING:
+    from router_serving.running import Running
+
+HEADER: Final = "x-router-api-key"
+TENANT_HEADER: Final = "x-router-tenant"
+_log = structlog.get_logger(__name__)
+
+
+class Rights(Struct, frozen=True):
+    """What a caller may speak for: `tenant` None is any; `key` None where no keys are asked for."""
+
+    key: str | None = None
+    tenant: str | None = None
+
+    def check_tenant(self, given: object, field: str) -> None:
+        """Raise ForbiddenError where a tenant is named that the key may not speak for."""
+        if self.tenant is not None and given is not None and given != self.tenant:
+            raise ForbiddenError(
+                f"{field}: names another tenant, expected {self.tenant!r}, the only one of this "
+                "key, or nothing"
+            )
+
+    def check_any_tenant(self) -> None:
+        """Raise ForbiddenError for a key that is bound to one tenant."""
+        if self.tenant is not None:
+            raise ForbiddenError(
+                f"{HEADER}: this key is bound to a tenant, expected one of any tenant: what is "
+                "here is of all of them"
+            )
+
+
+ANYBODY: Final = Rights()
+"""Where no keys are asked for, everybody may do everything."""
+
+
+class Access:
+    """Holds the one reference to the keys that a change of the file replaces."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self.ring = ring
+
+    @property
+    def is_keyless(self) -> bool:
+        """True when no keys are asked for."""
+        return not self.ring.known
+
+    def rights(self, headers: Mapping[str, str], scope: Scope) -> Rights:
+        """The rights of the key in lower-case headers, if it has the scope.
+
+        Raises UnauthorizedError without a key that is good now, ForbiddenError for a scope or a
+        tenant in `x-router-tenant` that the key does not have.
+        """
+        ring = self.ring
+        if not ring.known:
+            return ANYBODY
+        text = key_in(headers)
+        found = None if text is None else ring.find(text, now_s=time.time())
+        if found is None:
+            raise UnauthorizedError(
+                f"{HEADER}: got no valid key, expected one here or in Authorization: Bearer"
+            )
+        if scope not in found.scopes:
+            raise ForbiddenError(f"{HEADER}: the key lacks the scope {scope!r}")
+        rights = Rights(found.id, found.tenant)
+        rights.check_tenant(headers.get(TENANT_HEADER), TENANT_HEADER)
+        return rights
+
+
+def checked_keys(settings: Settings) -> KeyRing:
+    """The keys to start with.
+
+    Raises KeysError for a file that can't be used, StartError where others than this machine could
+    call without a key and nobody said that they may.
+    """
+    ring = load_keys(settings)
+    if not ring.known and not settings.is_loopback and not settings.allow_keyless:
+        raise StartError(
+            f"--host {settings.host}: others than this machine could reach the service, and it "
+            "has no keys; expected one (router-serve keys create), a loopback address, or "
+            "--allow-keyless as well"
+        )
+    return ring
+
+
+def key_in(headers: Mapping[str, str]) -> str | None:
+    """The key that a call carries; an Authorization that is not ours is the provider's.
+
+    >>> key_in({"authorization": "Bearer rk_a"}), key_in({"authorization": "Bearer sk-a"})
+    ('rk_a', None)
+    """
+    if (text := headers.get(HEADER)) is not None:
+        return text.strip()
+    kind, _, text = headers.get("authorization", "").strip().partition(" ")
+    text = text.strip()
+    return text if kind.lower() == "bearer" and text.startswith("rk_") else None
+
+
+class KeysWatcher:
+    """Reads the file of keys again when it has changed.
+
+    One that can't be used is refused once, and the keys before stay. So it is with one that is
+    gone or lists nothing: a service that asks for keys does so until it is started anew.
+    """
+
+    def __init__(
+        self, settings: Settings, *, access: Access, counted: Callable[[str], None]
+    ) -> None:
+        self._settings = settings
+        self._access = access
+        self._counted = counted
+        self._seen = access.ring.fingerprint
+        self.last_error: str | None = None
+
+    async def look(self) -> None:
+        """Take over what has changed since the last look."""
+        found = self._fingerprint()
+        if found == self._seen:
+            return
+        self._seen = found
+        path = keys_path(self._settings)
+        try:
+            ring = load_keys(self._settings)
+            if not ring.known and not self._access.is_keyless:
+                raise KeysError(f"{path}: lists no key any more, expected at least one")
+        except KeysError as error:
+            self.last_error = str(error)
+            self._counted("refused")
+            _log.error("keys.refused", path=str(path), code=error.code, error=str(error))
+            return
+        self.last_error = None
+        self._access.ring = ring
+        self._counted("swapped")
+        _log.info("keys.swapped", path=str(path), keys=len(ring))
+
+    def _fingerprint(self) -> tuple[int, ...] | None:
+        try:
+            return fingerprint_of(keys_path(self._settings).stat())
+        except OSError:
+            return None
+
+
+def rights_to(scope: Scope) -> Callable[[Request], Awaitable[Rights]]:
+    """A dependency of a route: the caller's rights, if it has the scope."""
+
+    async def rights(request: Request) -> Rights:
+        running = cast("Running", request.app.state.running)
+        return running.access.rights(headers_of(request.scope), scope)
+
+    return rights
+
+
+Reporter = Annotated[Rights, Depends(rights_to("outcomes"))]
+Reader = Annotated[Rights, Depends(rights_to("read"))]
+Admin = Annotated[Rights, Depends(rights_to("admin"))]
