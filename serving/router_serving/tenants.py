@@ -1,4 +1,4 @@
-"""The settings of tenants: quality contract, exploration and its budget, pinned models.
+"""The settings of tenants: quality contract, exploration, pinned models, limits and budgets.
 
 They lie in `<state>/tenants.toml`, or where ROUTER_TENANTS says:
 
@@ -8,6 +8,17 @@ They lie in `<state>/tenants.toml`, or where ROUTER_TENANTS says:
     exploration = 0.05                    # probability shared by near-ties
     exploration_floor = 0.01              # and at least this for each explored one
     exploration_budget_usd_per_day = 1.0  # expected regret, per UTC day
+    rpm = 600                             # calls a minute
+    tpm = 2_000_000                       # tokens a minute
+    key_rpm = 60                          # calls a minute, of each key
+    max_tokens_per_request = 400_000      # prompt, and the answer that it asks for
+    usd_per_hour = 5.0                    # hard caps: of the hour (UTC),
+    usd_per_day = 50.0                    # the day
+    usd_per_month = 800.0                 # and the month, by the tenant's clocks
+    key_usd_per_day = 10.0                # the same for each key
+    user_usd_per_month_soft = 40.0        # beyond it a user gets cheaper models:
+    user_min_adequacy = 0.5               # those with at least this P(adequate)
+    timezone = "Europe/Berlin"
     [tenants.acme]
     models = ["claude-haiku-4-5"]         # pin: no other model answers
 
@@ -18,6 +29,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
 from msgspec import Struct
@@ -29,11 +41,14 @@ from router_model.exploration import MICRO
 from router_model.policy import MAX_EXPLORATION
 from router_model.terms import Exploration, QualityContract, Terms
 from router_serving.errors import TenantsError
+from router_serving.ledger.limits import NO_LIMITS, Limits
 from router_serving.settings import Settings
 
 TENANTS_FILE = "tenants.toml"
 _log = structlog.get_logger(__name__)
 _Risk = Annotated[float, Field(gt=0.0, lt=1.0)]
+_Count = Annotated[int, Field(ge=0, le=10**12)]
+_Usd = Annotated[float, Field(ge=0.0, le=1e6)]
 _Share = Annotated[float, Field(ge=0.0, le=MAX_EXPLORATION)]
 
 
@@ -48,6 +63,17 @@ class TenantTable(BaseModel):
     exploration_floor: _Share | None = None
     exploration_budget_usd_per_day: Annotated[float, Field(ge=0.0, le=1e6)] | None = None
     models: Annotated[list[str], Field(min_length=1)] | None = None
+    rpm: _Count | None = None
+    tpm: _Count | None = None
+    key_rpm: _Count | None = None
+    max_tokens_per_request: _Count | None = None
+    usd_per_hour: _Usd | None = None
+    usd_per_day: _Usd | None = None
+    usd_per_month: _Usd | None = None
+    key_usd_per_day: _Usd | None = None
+    user_usd_per_month_soft: _Usd | None = None
+    user_min_adequacy: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    timezone: str | None = None
 
 
 class TenantsFile(BaseModel):
@@ -60,10 +86,11 @@ class TenantsFile(BaseModel):
 
 
 class TenantSettings(Struct, frozen=True):
-    """What holds for one tenant; a budget of None is no bound."""
+    """What holds for one tenant; `budget_microusd_per_day` bounds exploration, None does not."""
 
     terms: Terms
     budget_microusd_per_day: int | None = None
+    limits: Limits = NO_LIMITS
 
 
 class Tenants(Struct, frozen=True):
@@ -75,6 +102,11 @@ class Tenants(Struct, frozen=True):
     def of(self, tenant: str) -> TenantSettings:
         """The tenant's settings; the default's for one that the file does not name."""
         return self.named.get(tenant, self.default)
+
+    @property
+    def has_hard_cap(self) -> bool:
+        """True when the ledger may have to stop calls of some tenant."""
+        return any(one.limits.has_hard_cap for one in (self.default, *self.named.values()))
 
 
 def tenants_path(settings: Settings) -> Path:
@@ -182,7 +214,37 @@ def _settings_of(
         exploration=_exploration(place, table),
         models=_models(place, table, catalog),
     )
-    return TenantSettings(terms, None if budget is None else round(budget * MICRO))
+    return TenantSettings(terms, _microusd(budget), _limits(place, table))
+
+
+def _limits(place: str, table: TenantTable) -> Limits:
+    enough = table.user_min_adequacy
+    return Limits(
+        rpm=table.rpm,
+        tpm=table.tpm,
+        key_rpm=table.key_rpm,
+        max_request_tokens=table.max_tokens_per_request,
+        microusd_per_hour=_microusd(table.usd_per_hour),
+        microusd_per_day=_microusd(table.usd_per_day),
+        microusd_per_month=_microusd(table.usd_per_month),
+        key_microusd_per_day=_microusd(table.key_usd_per_day),
+        user_microusd_per_month=_microusd(table.user_usd_per_month_soft),
+        user_min_adequacy=NO_LIMITS.user_min_adequacy if enough is None else enough,
+        zone=NO_LIMITS.zone if table.timezone is None else _zone(place, table.timezone),
+    )
+
+
+def _zone(place: str, name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise TenantsError(
+            f"{place}.timezone: got {name!r}, expected a name such as 'Europe/Berlin' or 'UTC'"
+        ) from None
+
+
+def _microusd(usd: float | None) -> int | None:
+    return None if usd is None else round(usd * MICRO)
 
 
 def _exploration(place: str, table: TenantTable) -> Exploration | None:

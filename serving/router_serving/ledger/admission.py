@@ -1,0 +1,174 @@
+"""One call's way through the ledger: counted, given an allowance, reserved, or refused.
+
+The call is decided with what its budgets have left. Where the lease of this process turns out too
+small for the choice, more is leased, and where the ledger has no more, the call is decided again
+with what there is. Nothing is waited for as long as the leases suffice.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from math import ceil
+from typing import Final
+
+from msgspec import Struct
+
+from router_model.exploration import MICRO, microusd
+from router_model.reservation import reserved_microusd
+from router_model.scoring import Asking
+from router_model.terms import Allowance
+from router_model.types import Caller, Decision, ModelCard
+from router_serving.errors import LedgerError, LimitExceededError
+from router_serving.ledger.escrow import Escrow
+from router_serving.ledger.keeper import Keeper
+from router_serving.ledger.limits import Limited
+from router_serving.ledger.types import Account, Balance, Charge, Hold
+
+# While holds of others are open, some of a budget may be given back soon.
+SOON_S: Final = 5
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """What of a request and its decision bears on what it may cost."""
+
+    asking: Asking
+    max_output_tokens: int | None
+
+
+class Admission:
+    """The accounts of one call.
+
+    `recall_s` is how long others take to give back what they have leased and don't need; 0 where
+    there are no others.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        limited: Sequence[Limited],
+        *,
+        escrow: Escrow,
+        keeper: Keeper,
+        clock: Callable[[], float],
+        hold_s: float,
+        recall_s: float,
+    ) -> None:
+        self._caller = caller
+        self._escrow = escrow
+        self._keeper = keeper
+        self._clock = clock
+        self._hold_s = hold_s
+        self._recall_s = recall_s
+        self._requests = [one for one in limited if one.account.unit == "requests"]
+        self._tokens = [one for one in limited if one.account.unit == "tokens"]
+        self._budgets = [
+            one for one in limited if one.account.unit == "microusd" and not one.rule.is_soft
+        ]
+        self.soft = next((one for one in limited if one.rule.is_soft), None)
+
+    async def count(self) -> None:
+        """Count the call; LimitExceededError when it is one too many for its minute."""
+        charges = [Charge(one.account, 1) for one in self._requests]
+        if not await self._taken(charges):
+            raise self._too_many(self._requests, charges)
+
+    def allowance(self) -> Allowance | None:
+        """What the tightest budget has left, as far as is known here; None without a budget."""
+        if not self._budgets:
+            return None
+        tightest = min(self._budgets, key=lambda one: self._room(one.account))
+        return Allowance(left_microusd=self._room(tightest.account), budget=tightest.name)
+
+    async def reserve(self, decision: Decision, card: ModelCard, asked: Asked) -> bool:
+        """Reserve what the decision may cost; False when it has to be made again with less.
+
+        Raises LimitExceededError where its tokens are too many for this minute.
+        """
+        chosen = next(c for c in decision.candidates if c.model == decision.model)
+        worst = reserved_microusd(
+            card, chosen, asking=asked.asking, max_output_tokens=asked.max_output_tokens
+        )
+        tokens = chosen.input_tokens + ceil(chosen.output_tokens)
+        of_tokens = [Charge(one.account, tokens) for one in self._tokens]
+        of_budgets = [Charge(one.account, worst) for one in self._budgets]
+        if not await self._taken([*of_tokens, *of_budgets]):
+            if any(self._escrow.free(c.account) < c.amount for c in of_tokens):
+                raise self._too_many(self._tokens, of_tokens)
+            return False
+        charges = [*of_tokens, *of_budgets]
+        if self.soft is not None:
+            charges.append(Charge(self.soft.account, microusd(decision.expected.cost_usd)))
+        if charges:
+            self._keeper.hold(
+                Hold(
+                    tenant=self._caller.tenant,
+                    decision_id=decision.decision_id,
+                    charges=tuple(charges),
+                    expires_s=self._clock() + self._hold_s,
+                )
+            )
+        return True
+
+    async def exhausted(self) -> LimitExceededError:
+        """The refusal of a call that no model can answer within its budgets."""
+        tightest = min(self._budgets, key=lambda one: self._room(one.account))
+        account = tightest.account
+        ends_in_s = max(1, ceil(account.ends_s - self._clock()))
+        balance = await self._balance(account)
+        # Reserved is not spent: what is given back may be enough for this call.
+        may_come_back = balance is not None and balance.held + balance.leased > 0
+        left = max(0, account.cap - (balance.used if balance else account.cap))
+        return LimitExceededError(
+            f"{tightest.name}: ${left / MICRO:.6f} of ${account.cap / MICRO:.6f} is left, "
+            "expected enough for the cheapest model that can take this call",
+            limit=tightest.rule.limit,
+            retry_after_s=min(SOON_S, ends_in_s) if may_come_back else ends_in_s,
+        )
+
+    async def _balance(self, account: Account) -> Balance | None:
+        try:
+            found = await self._keeper.off_loop(lambda store: store.balances([account.key]))
+        except LedgerError:
+            return None
+        return found.get(account.key, Balance())
+
+    def _room(self, account: Account) -> int:
+        """What may be left of an account: all of it, unless it was found dry a moment ago."""
+        free = self._escrow.free(account)
+        return free if self._escrow.is_dry(account) else max(free, account.cap)
+
+    async def _taken(self, charges: Sequence[Charge]) -> bool:
+        """True when all of it could be taken, if need be after leasing more."""
+        if not charges:
+            return True
+        if not self._escrow.take(charges) and not await self._taken_after_leasing(charges):
+            return False
+        if ahead := self._escrow.ahead(charges):
+            self._keeper.grant_ahead(ahead)
+        return True
+
+    async def _taken_after_leasing(self, charges: Sequence[Charge]) -> bool:
+        """Ask for what is missing, and once more when others may have given back what they had."""
+        for pause_s in (0.0, self._recall_s) if self._recall_s else (0.0,):
+            await asyncio.sleep(pause_s)
+            missing = self._escrow.missing(charges)
+            if pause_s == 0.0 and any(self._escrow.is_dry(grant.account) for grant in missing):
+                return False  # asked a moment ago
+            if missing:
+                await self._keeper.grant(missing)
+            if self._escrow.take(charges):
+                return True
+        return False
+
+    def _too_many(
+        self, limited: Sequence[Limited], charges: Sequence[Charge]
+    ) -> LimitExceededError:
+        short = next(
+            one
+            for one, charge in zip(limited, charges, strict=True)
+            if self._escrow.free(one.account) < charge.amount
+        )
+        return LimitExceededError(
+            f"{short.name}: all {short.account.cap} are used up",
+            limit=short.rule.limit,
+            retry_after_s=max(1, ceil(short.account.ends_s - self._clock())),
+        )

@@ -1,0 +1,208 @@
+"""The ledger of one process: what is free to give away, what was said of it, and what it tells.
+
+`admission` begins a call, `settle` ends it; in between `Admission` counts, allows and reserves.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from router_model.catalog import Catalog
+from router_model.exploration import MICRO
+from router_model.types import Caller, Outcome
+from router_serving.errors import LedgerError
+from router_serving.ledger.admission import Admission
+from router_serving.ledger.escrow import Escrow
+from router_serving.ledger.gauges import LedgerMetrics
+from router_serving.ledger.keeper import Keeper
+from router_serving.ledger.limits import AccountBook, Limited, Limits
+from router_serving.ledger.notices import Notices
+from router_serving.ledger.pace_alarm import PaceAlarm
+from router_serving.ledger.paces import Paces
+from router_serving.ledger.settlement import bill_of
+from router_serving.ledger.soft_caps import SoftCaps
+from router_serving.ledger.subjects import tenant_subject
+from router_serving.ledger.switches import Switches
+from router_serving.ledger.types import Account, Balance, Billed, Committed, LedgerStore
+
+# How soon others see that something is wanted, and a kill switch or a soft cap is obeyed.
+TICK_S: Final = 0.25
+LOOK_S: Final = 5.0
+_log = structlog.get_logger(__name__)
+
+
+class Ledger:
+    """Use `run` as a task while the service runs, `close` at its end; all in one event loop."""
+
+    def __init__(
+        self,
+        store: LedgerStore,
+        *,
+        hold_s: float,
+        lease_share: float,
+        is_shared: bool,
+        metrics: LedgerMetrics,
+        notices: Notices,
+        alarm: PaceAlarm,
+        paces: Paces,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._hold_s = hold_s
+        self._is_shared = is_shared
+        self._metrics = metrics
+        self._notices = notices
+        self._alarm = alarm
+        self._clock = clock
+        self._book = AccountBook()
+        self._escrow = Escrow(share=lease_share, clock=time.monotonic)
+        self._wanted: frozenset[str] = frozenset()
+        self._keeper = Keeper(
+            store,
+            hold_s=hold_s,
+            clock=clock,
+            granted=self._escrow.granted,
+            committed=self._committed,
+            failed=self._failed,
+        )
+        self.paces = paces
+        self.switches = Switches(notices=notices)
+        self.soft_caps = SoftCaps(notices, clock=clock)
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the store could not be used last; None when it could."""
+        return self._keeper.last_error
+
+    def admission(self, caller: Caller, limits: Limits) -> Admission:
+        """The accounts of a call that begins now."""
+        return Admission(
+            caller,
+            self._book.of(caller, limits, now_s=self._clock()),
+            escrow=self._escrow,
+            keeper=self._keeper,
+            clock=self._clock,
+            hold_s=self._hold_s,
+            recall_s=2 * TICK_S if self._is_shared else 0.0,
+        )
+
+    def refused(self, limited: Limited) -> None:
+        """Tell that a budget is used up, once in its window."""
+        account = limited.account
+        self._notices.tell(
+            "budget.exhausted",
+            subject=limited.subject,
+            once=f"exhausted|{account.key}",
+            until_s=account.ends_s,
+            limit=limited.rule.limit,
+            cap_usd=account.cap / MICRO,
+        )
+
+    async def settle(
+        self,
+        outcomes: Sequence[tuple[Outcome, str]],
+        *,
+        limits_of: Callable[[str], Limits],
+        catalog: Catalog,
+    ) -> None:
+        """Make the bills of outcomes durable, each with its tenant; LedgerError if that fails.
+
+        Saying it again changes nothing. Tenants without limits have no accounts, and no bills.
+        """
+        bills = []
+        for outcome, tenant in outcomes:
+            limits = limits_of(tenant)
+            bill = bill_of(
+                outcome,
+                tenant=tenant,
+                catalog=catalog,
+                unreserved=self._unreserved(tenant, limits),
+            )
+            if bill is None:
+                continue
+            self.paces.spent(tenant_subject(tenant), bill.amounts["microusd"])
+            if limits.has_accounts:
+                bills.append(bill)
+        if bills:
+            await self._keeper.bill(tuple(bills))
+            self._metrics.settled(bills)
+
+    async def balances(self, caller: Caller, limits: Limits) -> list[tuple[Limited, Balance]]:
+        """The accounts of a caller as they are now, free leases counted as leased."""
+        limited = self._book.of(caller, limits, now_s=self._clock())
+        keys = [one.account.key for one in limited]
+        found = await self._keeper.off_loop(lambda store: store.balances(keys))
+        return [(one, found.get(one.account.key, Balance())) for one in limited]
+
+    async def run(self) -> None:
+        """Keep leases alive, give back what is idle, refresh what the store knows of us."""
+        carrying = asyncio.create_task(self._keeper.run(), name="ledger-keeper")
+        looked_s = 0.0
+        try:
+            while True:
+                now_s = time.monotonic()
+                self._give_back()
+                try:
+                    await self._keeper.off_loop(self._refresh)
+                    if now_s - looked_s >= LOOK_S:
+                        looked_s = now_s
+                        await self._keeper.off_loop(lambda _: self._alarm.look(self._clock()))
+                except LedgerError as error:
+                    self._metrics.failed()
+                    _log.error("ledger.unread", error=str(error))
+                await asyncio.sleep(TICK_S)
+        finally:
+            self._keeper.give_back(self._escrow.surplus(all_of_it=True))
+            self._keeper.close()
+            await asyncio.shield(carrying)
+            await self._keeper.shut()
+
+    def _unreserved(self, tenant: str, limits: Limits) -> tuple[Account, ...]:
+        """The accounts of a bill whose hold is nowhere found: those of its tenant, as of now."""
+        limited = self._book.of(Caller(tenant=tenant), limits, now_s=self._clock())
+        return tuple(
+            one.account
+            for one in limited
+            if one.rule.whose == "tenant" and one.rule.unit == "microusd"
+        )
+
+    def _refresh(self, store: LedgerStore) -> None:
+        """Read what may have changed; runs in the ledger's thread."""
+        self.switches.refresh(store)
+        self.soft_caps.refresh(store)
+
+    def _give_back(self) -> None:
+        """Return what is idle or wanted, and have leases kept alive while there are any."""
+        self._keeper.give_back(self._escrow.surplus(wanted=self._wanted))
+        self._wanted = frozenset()
+        self._keeper.count(self.paces.drain(self._clock()))
+        if len(self._escrow) or self._keeper.has_something_to_say:
+            self._keeper.look()
+
+    def _committed(self, committed: Committed) -> None:
+        self._escrow.put_back(committed.kept)
+        self._wanted |= committed.wanted
+        self._metrics.committed(committed)
+        for billed in committed.billed:
+            if billed.overrun_microusd > 0:
+                self._overran(billed)
+
+    def _overran(self, billed: Billed) -> None:
+        place = (billed.tenant, billed.decision_id, str(billed.attempt))
+        self._notices.tell(
+            "budget.overrun",
+            subject=tenant_subject(billed.tenant),
+            once="|".join(("overrun", *place)),
+            until_s=self._clock() + self._hold_s,
+            decision_id=billed.decision_id,
+            attempt=billed.attempt,
+            overrun_usd=billed.overrun_microusd / MICRO,
+            disputed_usd=billed.disputed_microusd / MICRO,
+        )
+
+    def _failed(self, error: LedgerError) -> None:
+        self._escrow.forget()
+        self._metrics.failed()
+        _log.error("ledger.failed", error=str(error))
