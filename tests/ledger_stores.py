@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from router_serving.ledger.sqlite_store import SqliteStore
 from router_serving.ledger.types import (
     Account,
     Balance,
@@ -31,8 +32,6 @@ DAY = NOW + 86_400.0
 @contextmanager
 def sqlite_ledger(folder: Path) -> Iterator[Opener]:
     """A file that several stores open."""
-    from router_serving.ledger.sqlite_store import SqliteStore
-
     stores: list[SqliteStore] = []
 
     def opened() -> LedgerStore:

@@ -30,12 +30,12 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
         yield opened
 
 
-@pytest.fixture()
+@pytest.fixture
 def a(opener: Opener) -> Process:
     return Process(opener, "a")
 
 
-@pytest.fixture()
+@pytest.fixture
 def b(opener: Opener) -> Process:
     return Process(opener, "b")
 
@@ -164,7 +164,7 @@ def test_a_bill_without_a_hold_goes_to_the_accounts_it_names(a: Process, b: Proc
     )
     assert a.balance(DAY) == a.balance(MONTH) == Balance(settled=12)
     assert a.balance(TOKENS) == Balance(settled=400)
-    assert told(a, bill("d", 12, unreserved=(DAY,)), at=LATER) == ["repeated"]
+    assert told(a, bill("d", 12, tokens=400, unreserved=(DAY,)), at=LATER) == ["repeated"]
     assert told(a, bill("d", 10, unreserved=(DAY,)), at=LATER) == ["unmatched"]
     assert told(a, bill("d", 1, attempt=1, unreserved=(DAY,)), at=LATER) == ["unmatched"]
     assert a.balance(DAY) == a.balance(MONTH) == Balance(settled=11)

@@ -40,12 +40,12 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
         yield opened
 
 
-@pytest.fixture()
+@pytest.fixture
 def a(opener: Opener) -> Process:
     return Process(opener, "a")
 
 
-@pytest.fixture()
+@pytest.fixture
 def b(opener: Opener) -> Process:
     return Process(opener, "b")
 
