@@ -5,6 +5,7 @@ import pytest
 from router_model.errors import InvalidRequestError
 from router_model.types import Caller
 from router_serving.errors import LedgerError, LimitExceededError, problem, problem_headers
+from router_serving.ledger.subjects import subject_of
 from router_serving.ledger.switches import MAX_REASON_CHARS, Switches, reason_of
 from router_serving.ledger.types import Switch
 
@@ -90,3 +91,14 @@ def test_a_switch_holds_until_the_store_says_that_it_is_off() -> None:
 def test_a_reason_has_to_be_a_line_of_text(value: object) -> None:
     with pytest.raises(InvalidRequestError, match=r"reason: got .* printable characters"):
         reason_of(value)
+
+
+def test_a_key_is_neither_shown_nor_kept() -> None:
+    secret = "rk_ab12cd34_" + "x" * 43
+    for refused in (
+        lambda: reason_of(f"leaked {secret}"),
+        lambda: subject_of(f"key:acme/{secret}"),
+    ):
+        with pytest.raises(InvalidRequestError) as caught:
+            refused()
+        assert "xxx" not in str(caught.value)

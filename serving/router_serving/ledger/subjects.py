@@ -8,7 +8,7 @@ and a subject can stand in the key of an account.
 import re
 
 from router_model.errors import InvalidRequestError
-from router_serving.envelope import MAX_NAME_CHARS
+from router_serving.envelope import MAX_NAME_CHARS, refuse_secrets
 
 EVERYBODY = "all"
 ALLOWED = (
@@ -59,6 +59,7 @@ def subject_of(text: str) -> str:
     """
     if text == EVERYBODY:
         return text
+    refuse_secrets(text, "subject")
     kind, _, rest = text.partition(":")
     parts = rest.split("/")
     names = [_decoded(part) for part in parts]

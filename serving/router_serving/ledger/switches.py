@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from router_model.errors import InvalidRequestError
 from router_model.types import Caller
+from router_serving.envelope import refuse_secrets
 from router_serving.errors import LimitExceededError
 from router_serving.ledger.notices import Kind, Notices
 from router_serving.ledger.subjects import EVERYBODY, key_subject, tenant_subject, user_subject
@@ -99,6 +100,7 @@ def reason_of(value: object) -> str:
     if not 1 <= len(text) <= MAX_REASON_CHARS or not text.isprintable():
         allowed = f"a string of 1 to {MAX_REASON_CHARS} printable characters"
         raise InvalidRequestError("reason", value, allowed)
+    refuse_secrets(text, "reason")
     return text
 
 
