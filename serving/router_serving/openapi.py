@@ -3,13 +3,16 @@
 Their declarations here are read for their signatures and docstrings and never called.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Header, Query
 from fastapi.openapi.utils import get_openapi
 
+from router_serving.access import HEADER
 from router_serving.errors import PROBLEM_TYPE, STATUS
+from router_serving.keys import Scope
 from router_serving.schemas import (
     OutcomeBody,
     OutcomesAccepted,
@@ -22,6 +25,30 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemBody, "description": ", ".join(sorted(codes))}
     for status in sorted(set(STATUS.values()))
     if (codes := [code for code, other in STATUS.items() if other == status])
+}
+KEY_SCOPES: Final[Mapping[str, Scope | None]] = {
+    "/route": "route",
+    "/authz/{path}": "route",
+    "/outcomes": "outcomes",
+    "/decisions/{decision_id}": "read",
+    "/models": "read",
+    "/spend": "read",
+    "/metrics": "read",
+    "/healthz": None,
+    "/readyz": None,
+}
+"""The scope that a key needs for each path, where the service asks for keys; None asks for none."""
+
+_SCHEMES = {
+    "apiKey": {
+        **{"type": "apiKey", "in": "header", "name": HEADER},
+        "description": "A key of `router-serve keys create`. Asked for where the service has any.",
+    },
+    "bearer": {
+        **{"type": "http", "scheme": "bearer"},
+        "description": "The same key; an Authorization that does not begin with `rk_` is passed "
+        "over, since it is the provider's.",
+    },
 }
 _PROBLEM_SCHEMA = {"schema": {"$ref": "#/components/schemas/ProblemBody"}}
 
@@ -36,12 +63,12 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 @declared.post(
     "/route",
     response_model=RouteAnswerBody,
-    responses=problems(400, 401, 409, 413, 422, 429, 500, 503),
+    responses=problems(400, 409, 413, 422, 429, 500, 503),
 )
 async def route(
     body: RouteBody,
     x_router_tenant: Annotated[str | None, Header()] = None,
-    x_router_key: Annotated[str | None, Header()] = None,
+    x_router_key: Annotated[str | None, Header(description="A name, never the key.")] = None,
     x_router_user: Annotated[str | None, Header()] = None,
     x_router_session: Annotated[str | None, Header()] = None,
     x_router_decision_id: Annotated[str | None, Header()] = None,
@@ -65,7 +92,7 @@ async def route(
 
 @declared.post(
     "/authz/{path}",
-    responses=problems(400, 401, 409, 413, 422, 429, 500, 503),
+    responses=problems(400, 409, 413, 422, 429, 500, 503),
 )
 async def authz(path: str) -> None:
     """Decide for a gateway, with any method: the client's body in, the decision in headers.
@@ -78,7 +105,7 @@ async def authz(path: str) -> None:
 @declared.post(
     "/outcomes",
     response_model=OutcomesAccepted,
-    responses=problems(400, 401, 413, 422, 429, 500, 503),
+    responses=problems(400, 413, 422, 429, 500, 503),
 )
 async def outcomes(
     body: OutcomeBody | list[OutcomeBody],
@@ -87,8 +114,9 @@ async def outcomes(
     """Report what was observed, one outcome or a list; answered once it is on disk.
 
     All of a list or nothing. Repeating a call changes nothing: the last row of a decision_id and
-    attempt counts. Without `x-router-tenant` an outcome belongs to the tenant of its decision, as
-    far as this process remembers it, else to "default".
+    attempt counts. With a key of one tenant every outcome is that tenant's. With any other, an
+    outcome without `x-router-tenant` belongs to the tenant of its decision, as far as this process
+    remembers it, else to "default"; where several tenants have the decision_id, it is refused.
     """
 
 
@@ -100,9 +128,22 @@ def described(app: FastAPI) -> dict[str, Any]:
         description=app.description,
         routes=[*declared.routes, *app.routes],
     )
-    for operations in document["paths"].values():
+    document["components"]["securitySchemes"] = _SCHEMES
+    for path, operations in document["paths"].items():
         for operation in operations.values():
+            _secure(operation, KEY_SCOPES[path])
             for status, response in operation["responses"].items():
                 if int(status) >= HTTPStatus.BAD_REQUEST:
                     response["content"] = {PROBLEM_TYPE.decode(): _PROBLEM_SCHEMA}
     return document
+
+
+def _secure(operation: dict[str, Any], scope: Scope | None) -> None:
+    """Say which key an operation needs, and how it refuses others."""
+    if scope is None:
+        return
+    operation["security"] = [{name: [scope]} for name in _SCHEMES]
+    for status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        described = PROBLEMS[status]["description"]
+        operation["responses"][str(status.value)] = {"description": described}
+    operation["responses"] = dict(sorted(operation["responses"].items()))

@@ -78,8 +78,8 @@ class OutcomeBody(Strict):
 class OutcomesAccepted(BaseModel):
     """All outcomes of the call are on disk.
 
-    `unmatched` lists decision ids that this process did not answer, as far as it remembers: they
-    are logged all the same, since their decision may be older or another worker's.
+    `unmatched` lists decision ids that this process did not answer to this tenant, as far as it
+    remembers: they are logged all the same, since their decision may be older or another worker's.
     """
 
     accepted: int
@@ -89,8 +89,12 @@ class OutcomesAccepted(BaseModel):
 class CallerBody(BaseModel):
     """Who calls; other members are ignored."""
 
-    tenant: str = "default"
-    key: str | None = None
+    tenant: str = Field(
+        default="default", description="A key of one tenant fills in its own, and takes no other."
+    )
+    key: str | None = Field(
+        default=None, description="The name of a key, for attribution: never the key itself."
+    )
     user: str | None = None
     session: str | None = None
     decision_id: str | None = Field(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from router_data.prices import shipped_catalog
 from router_model.errors import InvalidRequestError, MalformedJsonError
 from router_model.types import Caller, PolicyOverrides, WireFormat
+from router_serving.access import Rights
 from router_serving.envelope import (
     UnknownModelsError,
     bare,
@@ -17,6 +18,7 @@ from router_serving.envelope import (
     opened,
     overrides_of,
 )
+from router_serving.errors import ForbiddenError
 
 CATALOG = shipped_catalog()
 KNOWN = next(iter(CATALOG.models))
@@ -51,6 +53,47 @@ def test_members_win_over_headers_and_headers_fill_what_is_missing() -> None:
     )
     assert call.caller == Caller(tenant="acme", user="kim")
     assert call.wire_format is WireFormat.OPENAI_CHAT
+
+
+def test_a_key_of_one_tenant_fills_in_tenant_and_key() -> None:
+    rights = Rights("rk_ab12cd34", "acme")
+    filled = Caller(tenant="acme", key="rk_ab12cd34")
+    assert bare(b"{}", {}, catalog=CATALOG, rights=rights).caller == filled
+    assert opened(envelope(), {}, catalog=CATALOG, rights=rights).caller == filled
+    own = {"tenant": "acme", "key": "ci", "user": "kim"}
+    call = opened(envelope(caller=own), {}, catalog=CATALOG, rights=rights)
+    assert call.caller == Caller(tenant="acme", key="ci", user="kim")
+    gateway = Rights("rk_ab12cd34", None)
+    assert bare(b"{}", {}, catalog=CATALOG, rights=gateway).caller == Caller()
+
+
+@pytest.mark.parametrize("tenant", ["other", "default", "*", "ACME"])
+def test_a_key_of_one_tenant_takes_no_other(tenant: str) -> None:
+    rights = Rights("rk_ab12cd34", "acme")
+    with pytest.raises(ForbiddenError, match=r"caller\.tenant: names another tenant"):
+        opened(envelope(caller={"tenant": tenant}), {}, catalog=CATALOG, rights=rights)
+    with pytest.raises(ForbiddenError, match="x-router-tenant: names another tenant"):
+        bare(b"{}", {"x-router-tenant": tenant}, catalog=CATALOG, rights=rights)
+
+
+@pytest.mark.parametrize("name", ["tenant", "key", "user", "session", "decision_id", "client"])
+@pytest.mark.parametrize("around", ["{}", "Bearer {}", "\n{}", "{}" + 300 * "x"])
+def test_a_key_in_the_place_of_a_name_is_refused_and_not_shown(name: str, around: str) -> None:
+    secret = "s3cr3t_-" * 5 + "abc"
+    text = around.format(f"rk_ab12cd34_{secret}")
+    with pytest.raises(InvalidRequestError, match="a key goes into x-router-api-key") as caught:
+        opened(envelope(caller={name: text}), {}, catalog=CATALOG)
+    assert caught.value.field == f"caller.{name}"
+    assert "s3cr3t" not in str(caught.value)
+    header = "x-router-" + name.replace("_", "-")
+    with pytest.raises(InvalidRequestError) as caught:
+        bare(b"{}", {header: text}, catalog=CATALOG)
+    assert caught.value.field == header
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_the_id_of_a_key_is_a_name() -> None:
+    assert caller_of({"key": "rk_ab12cd34"}, {}).key == "rk_ab12cd34"
 
 
 def test_headers_alone_describe_a_bare_call() -> None:

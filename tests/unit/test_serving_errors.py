@@ -21,6 +21,7 @@ from router_serving.errors import (
     DecisionIdReusedError,
     LedgerError,
     LimitExceededError,
+    NoSuchPathError,
     OverloadedError,
     PayloadTooLargeError,
     TooSlowError,
@@ -130,3 +131,15 @@ def test_a_limit_is_named_with_the_time_after_which_it_may_pass() -> None:
     content = json.loads(body)
     assert status == 429
     assert (content["limit"], content["retry_after_s"]) == ("rpm", 7)
+
+
+def test_no_problem_shows_a_key() -> None:
+    key = "rk_ab12cd34_" + 43 * "s"
+    for error in (
+        InvalidRequestError("format", key, "a format"),
+        InvalidRequestError(key, "a value", "only known members"),
+        NoSuchPathError(f"path: got '/{key}'"),
+    ):
+        _, body = problem(error)
+        assert b"ssss" not in body
+        assert b"rk_ab12cd34_..." in body

@@ -112,6 +112,23 @@ def test_imported_rounds_were_paid_by_nobody_here(opened: tuple[LogWriter, Histo
     assert spent(opened, rows, "tenant") == {}
 
 
+def test_a_tenant_sees_what_it_spent_itself(opened: tuple[LogWriter, History]) -> None:
+    writer, history = opened
+    for row in (
+        decision_of("same", session="s1"),
+        decision_of("same", session="s1", tenant="other"),
+        outcome_of("same", cost_usd=0.5),
+        outcome_row(
+            Outcome(decision_id="same", model="m", cost_usd=0.25), tenant="other", now_ms=1
+        ),
+    ):
+        writer.offer(row)
+    for tenant, cost_usd in ((None, 0.75), ("t", 0.5), ("other", 0.25), ("nobody", None)):
+        (*rows,) = asyncio.run(history.spend("session", tenant=tenant))
+        shown = [(row["group"], row["cost_usd"]) for row in rows]
+        assert shown == ([] if cost_usd is None else [("s1", cost_usd)]), tenant
+
+
 def test_the_log_recalls_the_answers_given_last(opened: tuple[LogWriter, History]) -> None:
     writer, history = opened
     for row in (decision_of("a"), decision_of("b"), decision_of("old", ts_ms=1)):

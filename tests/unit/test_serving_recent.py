@@ -73,8 +73,29 @@ def test_tenants_do_not_share_ids() -> None:
     recent = RecentAnswers(10)
     remembered(recent, "d1")
     assert repeated(recent, "d1", tenant="other") is None
-    assert recent.tenant_of("d1") == "t"
-    assert recent.tenant_of("d2") is None
+    assert recent.tenants_of("d1") == ("t",)
+    assert recent.tenants_of("d2") == ()
+
+
+def test_an_id_that_several_tenants_use_belongs_to_all_of_them() -> None:
+    # The last tenant to use an id was taken for its only owner, and got the others' outcomes.
+    recent = RecentAnswers(3)
+    for tenant in ("a", "b", "a"):
+        remembered(recent, "same", tenant=tenant)
+    assert recent.tenants_of("same") == ("a", "b")
+    for decision_id in ("x", "y"):
+        remembered(recent, decision_id)
+    # Where the oldest went, the id was forgotten for everybody.
+    assert recent.tenants_of("same") == ("b",)
+    assert recent.given("a", "same") is None
+    remembered(recent, "z")
+    assert recent.tenants_of("same") == ()
+
+
+def test_the_log_recalls_every_tenant_of_an_id() -> None:
+    recent = RecentAnswers(3)
+    recent.recall([row("same"), row("same") | {"tenant": "other"}])
+    assert recent.tenants_of("same") == ("t", "other")
 
 
 def test_the_oldest_answer_is_dropped_first() -> None:
@@ -83,7 +104,7 @@ def test_the_oldest_answer_is_dropped_first() -> None:
         remembered(recent, decision_id)
     assert len(recent) == 2
     assert repeated(recent, "a") is None
-    assert recent.tenant_of("a") is None
+    assert recent.tenants_of("a") == ()
     assert repeated(recent, "c") is not None
 
 
