@@ -1,12 +1,13 @@
 """The ASGI application: decision routes by themselves, everything else through FastAPI."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import structlog
 from fastapi import FastAPI
 
-from router_serving import handlers, openapi, routes, status
+from router_serving import handlers, openapi, protocol, routes, status
 from router_serving.asgi import Message, Receive, Scope, Send
 from router_serving.hotpath import AUTHZ, respond_internal
 from router_serving.reload import Loaded
@@ -57,10 +58,10 @@ class Service:
             await self.api(scope, receive, send)
 
     @asynccontextmanager
-    async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+    async def _lifespan(self, app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
         async with running(self._settings, self._loaded) as parts:
             app.state.running = self._running = parts
-            yield
+            yield {protocol.STATE: parts.connections}
             self._running = None
 
 
@@ -70,7 +71,7 @@ def create_app() -> Service:
     return Service(Settings())
 
 
-def _api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+def _api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]) -> FastAPI:
     api = FastAPI(
         title="router-model",
         version=API_VERSION,

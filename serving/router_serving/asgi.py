@@ -1,9 +1,15 @@
 """The few ASGI moves that the decision routes need, without a framework in between."""
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any, Final
 
-from router_serving.errors import PROBLEM_TYPE, ClientGoneError, PayloadTooLargeError
+from router_serving.errors import (
+    PROBLEM_TYPE,
+    ClientGoneError,
+    EncodingError,
+    OverloadedError,
+    PayloadTooLargeError,
+)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -12,6 +18,9 @@ Send = Callable[[Message], Awaitable[None]]
 HeaderPairs = Sequence[tuple[bytes, bytes]]
 
 JSON_TYPE = b"application/json"
+MAX_ARRIVING_BYTES: Final = 256 * 1024 * 1024
+"""Bodies of which a part has arrived, in memory: those that would grow it further are refused."""
+_LONGEST_LENGTH = 18  # digits
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
@@ -19,31 +28,71 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-async def read_body(receive: Receive, *, limit: int, content_length: str | None) -> bytes:
-    """The whole body, refused as soon as it is known to exceed `limit` bytes.
+class Bodies:
+    """Reads bodies of at most `limit` bytes, and knows how much of all of them is in memory."""
 
-    A declared length is refused before anything is read; a chunked body when it has grown too long.
-    """
-    declared = content_length or ""
-    if declared.isascii() and declared.isdigit() and int(declared) > limit:
-        raise PayloadTooLargeError(limit)
+    def __init__(self, limit: int, *, max_arriving: int = MAX_ARRIVING_BYTES) -> None:
+        self.limit = limit
+        self.arriving = 0
+        self._max_arriving = max_arriving
+
+    async def read(self, receive: Receive, headers: Mapping[str, str]) -> bytes:
+        """The whole body, refused as soon as it is known to exceed the limit.
+
+        A declared length is refused before anything is read; a chunked body when it has grown too
+        long. So is every content encoding: what is not inflated can't grow.
+        """
+        self._check_announced(headers)
+        message = await _part(receive)
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body", False):
+            self._check_size(len(body))
+            return body
+        whole, n_bytes = bytearray(), 0
+        try:
+            while True:
+                n_bytes += len(body)
+                self._add(len(body))
+                whole += body
+                self._check_size(n_bytes)
+                if not message.get("more_body", False):
+                    return bytes(whole)
+                message = await _part(receive)
+                body = message.get("body", b"")
+        finally:
+            self.arriving -= n_bytes
+
+    def _check_announced(self, headers: Mapping[str, str]) -> None:
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", ""):
+            raise EncodingError(
+                f"content-encoding: got {encoding[:40]!r}, expected identity, or none: bodies are "
+                "read as they are"
+            )
+        declared = headers.get("content-length", "")
+        if not declared.isascii() or not declared.isdigit():
+            return
+        if len(declared) > _LONGEST_LENGTH or int(declared) > self.limit:
+            raise PayloadTooLargeError(self.limit)
+
+    def _add(self, n_bytes: int) -> None:
+        self.arriving += n_bytes
+        if self.arriving > self._max_arriving:
+            raise OverloadedError(
+                f"body: all that arrive hold {self.arriving} bytes, expected at most "
+                f"{self._max_arriving} at a time"
+            )
+
+    def _check_size(self, n_bytes: int) -> None:
+        if n_bytes > self.limit:
+            raise PayloadTooLargeError(self.limit)
+
+
+async def _part(receive: Receive) -> Message:
     message = await receive()
     if message["type"] != "http.request":
         raise ClientGoneError("the caller hung up")
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body", False):
-        return _within(body, limit)
-    chunks, n_bytes = [body], len(body)
-    while message.get("more_body", False):
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientGoneError("the caller hung up")
-        chunk = message.get("body", b"")
-        n_bytes += len(chunk)
-        if n_bytes > limit:
-            raise PayloadTooLargeError(limit)
-        chunks.append(chunk)
-    return b"".join(chunks)
+    return message
 
 
 async def respond(
@@ -85,9 +134,3 @@ def query_flag(scope: Scope, name: bytes) -> bool:
     """True when the query string has `name=1`."""
     query: bytes = scope.get("query_string", b"")
     return bool(query) and name + b"=1" in query.split(b"&")
-
-
-def _within(body: bytes, limit: int) -> bytes:
-    if len(body) > limit:
-        raise PayloadTooLargeError(limit)
-    return body

@@ -21,6 +21,7 @@ from router_serving.app import Service
 from router_serving.errors import StartError
 from router_serving.keys import keys_path
 from router_serving.keys_cli import keys_app
+from router_serving.protocol import GuardedProtocol
 from router_serving.reload import Loaded, load_current
 from router_serving.settings import Settings, read_settings
 from router_serving.telemetry import MULTIPROCESS_VARIABLE, configure_logging
@@ -141,11 +142,13 @@ def run(settings: Settings, loaded: Loaded, listener: socket.socket) -> int:
         signal.signal(number, _leave)
     options: dict[str, Any] = {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": GuardedProtocol,
         "ws": "none",
         "access_log": False,
         "log_config": None,
         "server_header": False,
+        # Nothing asks who the first of several proxies says that the caller is.
+        "proxy_headers": False,
         "date_header": False,
         "timeout_graceful_shutdown": 20,
         # Longer than gateways keep idle connections, or they write into one that is closing.

@@ -27,7 +27,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     """One call as far as it is known before the decision, with the router that will take it.
 
     `side` and `other` are set while a rollout is in force; `other` is the router that does not
-    decide, where its decision is to be logged.
+    decide, where its decision is to be logged. `skip` says why nothing is predicted, or is "".
     """
 
     call: Call
@@ -39,6 +39,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     router: Router
     side: Side | None = None
     other: Router | None = None
+    skip: str = ""
 
 
 class Decided(Struct, frozen=True):
@@ -59,7 +60,7 @@ def row_of(decided: Decided, *, is_text_logged: bool) -> Mapping[str, Any]:
         caller=asked.call.caller,
         request=asked.request,
         context=asked.context,
-        embedding=asked.embedding,
+        embedding=None if asked.skip else asked.embedding,
         encoder=asked.router.manifest.encoder,
         session=asked.session,
         wire_format=asked.wire_format,
@@ -107,4 +108,5 @@ def _decided_by(other: Router, decided: Decided) -> Decision:
         context=asked.context,
         embedding=asked.embedding if is_same_encoder else None,
         terms=decided.terms,
+        skip=asked.skip,
     )

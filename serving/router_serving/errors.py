@@ -11,7 +11,7 @@ RouterError
 ├── StartError               the service can't be started like this
 ├── UnauthorizedError        no key, or none that is valid
 ├── ForbiddenError           a valid key without the scope, or of another tenant
-├── TooSlowError             a body that did not arrive in time
+├── TooSlowError             headers or a body that did not arrive in time
 ├── EncodingError            a body in a content encoding that is not read
 ├── LimitExceededError       a rate, a token cap, a budget or the kill switch
 ├── OverloadedError          more calls wait than may
@@ -45,6 +45,7 @@ STATUS: dict[str, int] = {
     "decision_id_reused": 409,
     "no_admissible_model": 409,
     "payload_too_large": 413,
+    "headers_too_large": 431,
     "unsupported_encoding": 415,
     "invalid_request": 422,
     "limit_exceeded": 429,
@@ -74,10 +75,11 @@ TITLES: dict[str, str] = {
     "decision_not_found": "No such decision",
     "not_found": "Nothing is served at this path",
     "method_not_allowed": "The path does not take this method",
-    "request_timeout": "The body did not arrive in time",
+    "request_timeout": "The request did not arrive in time",
     "decision_id_reused": "The decision_id stands for another request",
     "no_admissible_model": "No model can take this request",
     "payload_too_large": "The body is too large",
+    "headers_too_large": "The request line and headers are too large",
     "unsupported_encoding": "The body's encoding is not read",
     "invalid_request": "The request is not valid",
     "limit_exceeded": "A limit is reached",
@@ -118,7 +120,7 @@ class ForbiddenError(RouterError):
 
 
 class TooSlowError(RouterError):
-    """The body did not arrive within ROUTER_BODY_TIMEOUT_S; the connection is closed."""
+    """Headers or body that did not arrive in time; the connection is closed."""
 
     code = "request_timeout"
 
