@@ -10,6 +10,8 @@ from fastapi import FastAPI
 from router_serving import handlers, openapi, protocol, routes, status
 from router_serving.asgi import Message, Receive, Scope, Send
 from router_serving.hotpath import AUTHZ, respond_internal
+from router_serving.ledger import budget_routes
+from router_serving.ledger import routes as switch_routes
 from router_serving.reload import Loaded
 from router_serving.running import Running, running
 from router_serving.settings import Settings
@@ -83,6 +85,8 @@ def _api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, 
     )
     api.include_router(routes.router)
     api.include_router(status.router)
+    api.include_router(budget_routes.router)
+    api.include_router(switch_routes.router)
     handlers.install(api)
     api.openapi = lambda: openapi.described(api)  # type: ignore[method-assign]  # fastapi's own way
     return api

@@ -4,41 +4,33 @@
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from msgspec import Struct, structs
+from msgspec import structs
 from ulid import ULID
 
 from router_data.rows import request_hash
-from router_model import formats
+from router_model import fallback, formats
 from router_model.router import Router
 from router_model.session import session_id
-from router_model.session_view import SessionView
-from router_model.terms import Terms
-from router_model.types import Outcome, WireFormat
+from router_model.terms import Allowance, Terms
+from router_model.types import Caller, Decision, Outcome
+from router_serving.answered import Answered, seen_as, stages_of, wire_format_of
 from router_serving.canary import CANARY, Side
 from router_serving.decided import Asked, Decided, row_of
-from router_serving.envelope import BYTE_ORDER_MARK, Call
+from router_serving.envelope import Call
 from router_serving.exploration_budget import ExplorationBudgets, utc_day
+from router_serving.ledger.admission import Admission, check_tokens
+from router_serving.ledger.ledger import Ledger
+from router_serving.ledger.limits import Limits
 from router_serving.load import LoadGauge
 from router_serving.recent import Given, RecentAnswers, RouteAnswer, answer_of
 from router_serving.rollout import Rollout
 from router_serving.sessions import SessionMemory
 from router_serving.settings import Settings
-from router_serving.telemetry import STAGES, Metrics
+from router_serving.telemetry import Metrics
 from router_serving.tenants import Tenants, TenantSettings
 from router_serving.writer import LogWriter
-
-
-class Answered(Struct, frozen=True):
-    """An answer, the nanoseconds of its stages, and what is left to record.
-
-    `decided` is None for a repeated decision_id: it was recorded the first time.
-    """
-
-    answer: RouteAnswer
-    stages: Mapping[str, int]
-    decided: Decided | None
 
 
 class Engine:
@@ -52,6 +44,7 @@ class Engine:
         writer: LogWriter,
         metrics: Metrics,
         tenants: Tenants | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self._router = router
         self._settings = settings
@@ -60,6 +53,7 @@ class Engine:
         self._tenants = tenants or Tenants(
             TenantSettings(Terms(min_adequacy=settings.min_adequacy))
         )
+        self._ledger = ledger
         self._rollout: Rollout | None = None
         self._budgets = ExplorationBudgets(n_workers=settings.workers)
         self.recent = RecentAnswers(settings.recent_decisions)
@@ -77,6 +71,11 @@ class Engine:
         self._router = router
         self._metrics.serving(router.versions)
 
+    @property
+    def tenants(self) -> Tenants:
+        """The settings of tenants in use."""
+        return self._tenants
+
     def use_tenants(self, tenants: Tenants) -> None:
         """Go by other settings of tenants from the next call on."""
         self._tenants = tenants
@@ -91,9 +90,16 @@ class Engine:
         is_tried = rollout is not None and rollout.version == artifact
         return rollout.router if rollout is not None and is_tried else self._router
 
-    def answer(self, call: Call, *, started_ns: int) -> Answered:
-        """The decision for one call; `started_ns` is when the call began to arrive."""
-        marks = [started_ns, time.perf_counter_ns()]
+    async def answer(self, call: Call, *, started_ns: int, waited_ns: int = 0) -> Answered:
+        """The decision for one call; `started_ns` is when the call began to arrive.
+
+        One that waited beyond the deadline for its turn is decided without a prediction. Nothing
+        is waited for here but the ledger, and that only where the lease of a limit runs short.
+        """
+        turn_ns = time.perf_counter_ns()
+        limits = self._tenants.of(call.caller.tenant).limits
+        admission = await self._admitted(call.caller, limits)
+        marks = [started_ns, turn_ns - waited_ns, turn_ns, time.perf_counter_ns()]
         wire_format = wire_format_of(call)
         request = formats.parse(call.body, wire_format=wire_format, path=call.path)
         content_hash = "" if call.caller.decision_id is None else request_hash(request)
@@ -103,10 +109,12 @@ class Engine:
         router, side, other = self._sides(call.caller.tenant, session)
         marks.append(time.perf_counter_ns())
         context = router.context(request)
+        check_tokens(request, limits, input_tokens=context.input_tokens)
         marks.append(time.perf_counter_ns())
-        embedding = router.embed(context)
+        skip = self._skip(waited_ns)
+        embedding = router.embed(context, skip=skip)
         marks.append(time.perf_counter_ns())
-        decided = self._decide(
+        decided = await self._decide(
             Asked(
                 call=call,
                 request=request,
@@ -117,7 +125,9 @@ class Engine:
                 router=router,
                 side=side,
                 other=other,
-            )
+                skip=skip,
+            ),
+            admission,
         )
         marks.append(time.perf_counter_ns())
         answer = answer_of(decided.decision)
@@ -136,6 +146,8 @@ class Engine:
             self._metrics.repeated()
             return
         decision = decided.decision
+        if self._ledger is not None:
+            self._ledger.called(decided.asked.call.caller.tenant)
         self._metrics.decided(
             model=decision.model,
             reason=decision.reason,
@@ -175,6 +187,13 @@ class Engine:
         )
         return None if reason is None else (rollout, reason)
 
+    def _skip(self, waited_ns: int) -> str:
+        """Why nothing is to be predicted any more for a call that waited so long, or ""."""
+        waited_ms, deadline_ms = waited_ns / 1e6, self._settings.deadline_ms
+        if waited_ms < deadline_ms:
+            return ""
+        return fallback.past_deadline(waited_ms, deadline_ms=deadline_ms)
+
     def _given_before(self, call: Call, content_hash: str) -> RouteAnswer | None:
         own_id = call.caller.decision_id
         if own_id is None:
@@ -192,10 +211,14 @@ class Engine:
         pair = (champion, rollout.router) if side != CANARY else (rollout.router, champion)
         return pair[0], side, pair[1] if rollout.is_shadowed else None
 
-    def _decide(self, asked: Asked) -> Decided:
+    async def _admitted(self, caller: Caller, limits: Limits) -> Admission | None:
+        """The call's way through the ledger, None where there is none."""
+        return None if self._ledger is None else await self._ledger.admitted(caller, limits)
+
+    async def _decide(self, asked: Asked, admission: Admission | None) -> Decided:
         caller, router = asked.call.caller, asked.router
         now_s, day = time.monotonic(), utc_day()
-        terms = self._terms(caller.tenant, router, day=day)
+        terms = self._terms(caller.tenant, router, admission, day=day)
         session = self.sessions.view(
             caller.tenant,
             asked.session,
@@ -204,17 +227,26 @@ class Engine:
             step_type=asked.context.step_type,
         )
         load = self._load_of(router)
-        decision = router.decide(
-            asked.request,
-            caller=caller,
-            overrides=asked.call.overrides,
-            session=session,
-            load=load,
-            decision_id=caller.decision_id or str(ULID()),
-            context=asked.context,
-            embedding=asked.embedding,
-            terms=terms,
-        )
+        decision_id = caller.decision_id or str(ULID())
+
+        def decide(allowance: Allowance | None) -> Decision:
+            return router.decide(
+                asked.request,
+                caller=caller,
+                overrides=asked.call.overrides,
+                session=session,
+                load=load,
+                decision_id=decision_id,
+                context=asked.context,
+                embedding=asked.embedding,
+                terms=terms if allowance is None else structs.replace(terms, allowance=allowance),
+                skip=asked.skip,
+            )
+
+        if admission is None:
+            decision = decide(None)
+        else:
+            decision = await admission.decided(decide, asked.request, catalog=router.catalog)
         if decision.exploration.budget_left_usd is not None:  # tenants without one take no room
             self._budgets.charge(caller.tenant, decision.expected_regret_usd, day=day)
         self._load.sent(decision.model)
@@ -239,10 +271,17 @@ class Engine:
         counts = zip(models, self._load.of(models), strict=True)
         return {model: int(count) * n_workers for model, count in counts if count}
 
-    def _terms(self, tenant: str, router: Router, *, day: int) -> Terms:
-        """The tenant's terms, with what is left of its budget where it explores."""
+    def _terms(
+        self, tenant: str, router: Router, admission: Admission | None, *, day: int
+    ) -> Terms:
+        """The tenant's terms, with the bar of a soft cap that is exceeded, and what is left of
+        its budget where it explores.
+        """
         settings = self._tenants.of(tenant)
         terms, budget = settings.terms, settings.budget_microusd_per_day
+        if admission is not None and admission.is_over_soft_cap:
+            enough = settings.limits.user_min_adequacy
+            terms = structs.replace(terms, soft_cap_min_adequacy=enough)
         exploration = terms.exploration or router.policy.exploring
         if budget is None or exploration.share <= 0.0:
             return terms
@@ -250,30 +289,3 @@ class Engine:
         return structs.replace(
             terms, exploration=structs.replace(exploration, budget_left_usd=left_usd)
         )
-
-
-def seen_as(session: SessionView) -> str:
-    """What is known of a call's session, for the metrics.
-
-    >>> seen_as(SessionView()), seen_as(SessionView(turn=3, is_lost=True))
-    ('new', 'lost')
-    """
-    if session.is_lost:
-        return "lost"
-    return "known" if session.turn else "new"
-
-
-def wire_format_of(call: Call) -> WireFormat:
-    """The dialect of a call: as named, else as its path says, else as its body looks."""
-    named = call.wire_format or (formats.format_of_path(call.path) if call.path else None)
-    return named or formats.detect(call.body.removeprefix(BYTE_ORDER_MARK))
-
-
-def stages_of(marks: Sequence[int]) -> dict[str, int]:
-    """The stages between six marks, and their total.
-
-    >>> stages_of([0, 1, 3, 6, 10, 15])
-    {'read': 1, 'parse': 2, 'features': 3, 'embed': 4, 'decide': 5, 'total': 15}
-    """
-    stages = {name: marks[i + 1] - marks[i] for i, name in enumerate(STAGES[:-1])}
-    return stages | {"total": marks[-1] - marks[0]}

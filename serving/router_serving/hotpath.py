@@ -1,6 +1,7 @@
 """`POST /route` and `ANY /authz/<path>` as plain ASGI: a framework would cost as much as the model.
 
-Both read the client's own bytes, ask the engine, answer, and record the decision afterwards.
+Both read the client's own bytes, wait for their turn, ask the engine, answer, and record the
+decision afterwards.
 """
 
 import time
@@ -10,18 +11,20 @@ import structlog
 from msgspec import structs
 
 from router_model.errors import MalformedJsonError, RouterError
+from router_serving.access import Access
+from router_serving.answered import Answered
 from router_serving.asgi import (
+    Bodies,
     Receive,
     Scope,
     Send,
     header_value,
     headers_of,
     query_flag,
-    read_body,
     respond,
     respond_problem,
 )
-from router_serving.engine import Answered, Engine
+from router_serving.engine import Engine
 from router_serving.envelope import Call, bare, is_envelope, opened
 from router_serving.errors import (
     ClientGoneError,
@@ -30,8 +33,10 @@ from router_serving.errors import (
     problem,
     problem_headers,
 )
+from router_serving.protocol import connection_of
 from router_serving.recent import RouteAnswer
 from router_serving.telemetry import Metrics
+from router_serving.turns import Turns
 
 AUTHZ = "/authz"
 _BODYLESS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
@@ -42,10 +47,14 @@ _encode = msgspec.json.Encoder().encode
 class DecisionEndpoints:
     """The two ways to ask for a decision."""
 
-    def __init__(self, engine: Engine, *, metrics: Metrics, max_body_bytes: int) -> None:
+    def __init__(
+        self, engine: Engine, *, access: Access, metrics: Metrics, bodies: Bodies, turns: Turns
+    ) -> None:
         self._engine = engine
+        self._access = access
         self._metrics = metrics
-        self._limit = max_body_bytes
+        self._bodies = bodies
+        self._turns = turns
 
     async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer `POST /route`."""
@@ -55,12 +64,14 @@ class DecisionEndpoints:
             if scope["method"] != "POST":
                 raise WrongMethodError(scope["method"], allowed=["POST"])
             headers = headers_of(scope)
+            rights = self._access.rights(headers, "route")
             body = await self._body(receive, headers)
+            waited_ns = await self._turns.take(len(body), connection=connection_of(scope))
             catalog = self._engine.router.catalog
             in_envelope = is_envelope(body)
-            call = (opened if in_envelope else bare)(body, headers, catalog=catalog)
+            call = (opened if in_envelope else bare)(body, headers, catalog=catalog, rights=rights)
             prefix = call.prefix
-            answered = self._engine.answer(call, started_ns=started_ns)
+            answered = await self._engine.answer(call, started_ns=started_ns, waited_ns=waited_ns)
         except RouterError as error:
             await self._refuse(send, error, prefix=prefix)
             return
@@ -79,13 +90,16 @@ class DecisionEndpoints:
         started_ns = time.perf_counter_ns()
         try:
             headers = headers_of(scope)
+            rights = self._access.rights(headers, "route")
             body = await self._body(receive, headers, may_be_empty=scope["method"] in _BODYLESS)
             if not body:
                 await respond(send, 200, b"", headers=[(b"x-router-skipped", b"no body")])
                 return
+            waited_ns = await self._turns.take(len(body), connection=connection_of(scope))
             path = scope["path"].removeprefix(AUTHZ) or "/"
-            call: Call = bare(body, headers, catalog=self._engine.router.catalog, path=path)
-            answered = self._engine.answer(call, started_ns=started_ns)
+            catalog = self._engine.router.catalog
+            call: Call = bare(body, headers, catalog=catalog, path=path, rights=rights)
+            answered = await self._engine.answer(call, started_ns=started_ns, waited_ns=waited_ns)
         except RouterError as error:
             await self._refuse(send, error)
             return
@@ -95,14 +109,14 @@ class DecisionEndpoints:
     async def _body(
         self, receive: Receive, headers: dict[str, str], *, may_be_empty: bool = False
     ) -> bytes:
-        body = await read_body(
-            receive, limit=self._limit, content_length=headers.get("content-length")
-        )
+        self._turns.check()  # where nobody may wait any more, no body is read
+        body = await self._bodies.read(receive, headers)
         if not body and not may_be_empty:
             raise MalformedJsonError("body", "nothing", "a JSON object")
         return body
 
     def _record(self, answered: Answered) -> None:
+        self._turns.spent(decided_ns(answered))
         try:
             self._engine.record(answered)
         except Exception:  # noqa: BLE001  # the answer is out: a failed row is no 500
@@ -115,6 +129,12 @@ class DecisionEndpoints:
         self._metrics.refused(error.code)
         status, body = problem(error, field_prefix=prefix)
         await respond_problem(send, status, body, headers=problem_headers(error))
+
+
+def decided_ns(answered: Answered) -> int:
+    """Nanoseconds from the call's turn to its decision."""
+    stages = answered.stages
+    return stages["total"] - sum(stages.get(name, 0) for name in ("read", "wait", "admit"))
 
 
 def decision_headers(answer: RouteAnswer) -> list[tuple[bytes, bytes]]:

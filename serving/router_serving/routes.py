@@ -1,5 +1,6 @@
 """The routes beside the decision itself: outcomes, explanations, models, spend."""
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, cast
@@ -56,8 +57,15 @@ async def post_outcomes(
     tenant = named_tenant(rights, x_router_tenant)
     reports = reports_of(outcomes, tenant=tenant, recent=parts.engine.recent)
     now_ms = time.time_ns() // 1_000_000
-    await parts.writer.commit(
-        [outcome_row(report.outcome, tenant=report.tenant, now_ms=now_ms) for report in reports]
+    rows = [outcome_row(report.outcome, tenant=report.tenant, now_ms=now_ms) for report in reports]
+    # Acknowledged once both have it; saying it again changes nothing in either.
+    await asyncio.gather(
+        parts.writer.commit(rows),
+        parts.ledger.settle(
+            [(report.outcome, report.tenant) for report in reports],
+            limits_of=lambda tenant: parts.engine.tenants.of(tenant).limits,
+            catalog=parts.engine.router.catalog,
+        ),
     )
     for report in reports:
         await _learn(parts, report)

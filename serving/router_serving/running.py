@@ -14,17 +14,22 @@ from msgspec import Struct
 
 from router_data.log import SEGMENTS, SegmentWriter
 from router_serving.access import Access, KeysWatcher, checked_keys
+from router_serving.asgi import Bodies
+from router_serving.connections import Connections
 from router_serving.drift import DRIFT_FILE, DriftFile
 from router_serving.engine import Engine
 from router_serving.history import History
 from router_serving.hotpath import DecisionEndpoints
 from router_serving.keys import KEYS_FILE
+from router_serving.ledger.building import kept_ledger
+from router_serving.ledger.ledger import Ledger
 from router_serving.reload import ArtifactWatcher, Loaded, load_current
 from router_serving.rollout import RolloutWatcher
 from router_serving.rollout_file import ROLLOUT_FILE
 from router_serving.settings import Settings
 from router_serving.telemetry import Metrics
 from router_serving.tenants import TENANTS_FILE, TenantsWatcher, load_tenants
+from router_serving.turns import Turns
 from router_serving.watch import Watch
 from router_serving.writer import LogWriter
 
@@ -42,12 +47,15 @@ class Running(Struct, frozen=True, kw_only=True):
     keys: KeysWatcher
     writer: LogWriter
     engine: Engine
+    ledger: Ledger
     history: History
     artifact: ArtifactWatcher
     tenants: TenantsWatcher
     rollout: RolloutWatcher
     watch: Watch
     drift: DriftFile
+    bodies: Bodies
+    connections: Connections
     endpoints: DecisionEndpoints
 
 
@@ -58,7 +66,16 @@ async def running(settings: Settings, loaded: Loaded | None = None) -> AsyncIter
     `loaded` is an artifact that was loaded already; without it the current one is.
     """
     loaded = loaded or await load_current(settings)
-    parts = _built(settings, loaded)
+    metrics = Metrics()
+    async with (
+        kept_ledger(settings, registry=metrics.registry) as ledger,
+        _served(_built(settings, loaded, metrics, ledger)) as parts,
+    ):
+        yield parts
+
+
+@asynccontextmanager
+async def _served(parts: Running) -> AsyncIterator[Running]:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     parts.writer.start()
     # Before the first call: a retry of a decision from before the restart gets that answer.
@@ -68,7 +85,7 @@ async def running(settings: Settings, loaded: Loaded | None = None) -> AsyncIter
     watching = asyncio.create_task(parts.watch.run(), name="watch")
     if threading.current_thread() is threading.main_thread():
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, parts.watch.look_now)
-    versions = loaded.router.versions
+    versions = parts.engine.router.versions
     _log.info("service.started", artifact=versions.artifact, catalog=versions.catalog)
     try:
         yield parts
@@ -81,8 +98,7 @@ async def running(settings: Settings, loaded: Loaded | None = None) -> AsyncIter
         _log.info("service.stopped", flushed=n_waiting)
 
 
-def _built(settings: Settings, loaded: Loaded) -> Running:
-    metrics = Metrics()
+def _built(settings: Settings, loaded: Loaded, metrics: Metrics, ledger: Ledger) -> Running:
     segments = SegmentWriter(settings.log_dir / SEGMENTS, f"serve_{os.getpid()}")
     writer = LogWriter(
         segments,
@@ -96,9 +112,11 @@ def _built(settings: Settings, loaded: Loaded) -> Running:
         writer=writer,
         metrics=metrics,
         tenants=load_tenants(settings, loaded.router.catalog),
+        ledger=ledger,
     )
     access = Access(checked_keys(settings))
     keys = KeysWatcher(settings, access=access, counted=partial(metrics.file_event, KEYS_FILE))
+    bodies = Bodies(settings.max_body_bytes)
     watchers = _watchers(settings, loaded, engine, metrics)
     artifact, tenants, rollout = watchers
     return Running(
@@ -108,6 +126,7 @@ def _built(settings: Settings, loaded: Loaded) -> Running:
         keys=keys,
         writer=writer,
         engine=engine,
+        ledger=ledger,
         history=History(settings, writer=writer),
         artifact=artifact,
         tenants=tenants,
@@ -118,8 +137,14 @@ def _built(settings: Settings, loaded: Loaded) -> Running:
         drift=DriftFile(
             settings.state_dir / DRIFT_FILE, counted=partial(metrics.file_event, DRIFT_FILE)
         ),
+        bodies=bodies,
+        connections=Connections(settings, registry=metrics.registry),
         endpoints=DecisionEndpoints(
-            engine, access=access, metrics=metrics, max_body_bytes=settings.max_body_bytes
+            engine,
+            access=access,
+            metrics=metrics,
+            bodies=bodies,
+            turns=Turns(max_waiting=settings.max_waiting, registry=metrics.registry),
         ),
     )
 

@@ -18,7 +18,7 @@ from router_model.types import Versions
 from router_serving.drift import Gauges
 from router_serving.redaction import hide_in_line
 
-STAGES = ("read", "parse", "features", "embed", "decide", "total")
+STAGES = ("read", "wait", "admit", "parse", "features", "embed", "decide", "total")
 STAGE_BUCKETS_S = (
     *(0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005),
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),

@@ -10,35 +10,32 @@ from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Final
 
-from msgspec import Struct
-
+from router_model.catalog import Catalog
+from router_model.constraint_checks import OVER_BUDGET
+from router_model.errors import NoAdmissibleModelError
 from router_model.exploration import MICRO, microusd
 from router_model.reservation import reserved_microusd
-from router_model.scoring import Asking
+from router_model.scoring import asking_of
 from router_model.terms import Allowance
-from router_model.types import Caller, Decision, ModelCard
+from router_model.types import Caller, Decision, ModelCard, Request
 from router_serving.errors import LedgerError, LimitExceededError
 from router_serving.ledger.escrow import Escrow
 from router_serving.ledger.keeper import Keeper
-from router_serving.ledger.limits import Limited
+from router_serving.ledger.limits import Limited, Limits
+from router_serving.ledger.soft_caps import SoftCaps
 from router_serving.ledger.types import Account, Balance, Charge, Hold
 
 # While holds of others are open, some of a budget may be given back soon.
 SOON_S: Final = 5
-
-
-class Asked(Struct, frozen=True, kw_only=True):
-    """What of a request and its decision bears on what it may cost."""
-
-    asking: Asking
-    max_output_tokens: int | None
+# With what seems to be left, with what is, and once more if that was taken meanwhile.
+_TRIES: Final = 3
 
 
 class Admission:
     """The accounts of one call.
 
     `recall_s` is how long others take to give back what they have leased and don't need; 0 where
-    there are no others.
+    there are no others. `refused` is told which limit refused the call.
     """
 
     def __init__(
@@ -51,6 +48,8 @@ class Admission:
         clock: Callable[[], float],
         hold_s: float,
         recall_s: float,
+        soft_caps: SoftCaps,
+        refused: Callable[[Limited], None],
     ) -> None:
         self._caller = caller
         self._escrow = escrow
@@ -58,12 +57,14 @@ class Admission:
         self._clock = clock
         self._hold_s = hold_s
         self._recall_s = recall_s
+        self._refused = refused
         self._requests = [one for one in limited if one.account.unit == "requests"]
         self._tokens = [one for one in limited if one.account.unit == "tokens"]
         self._budgets = [
             one for one in limited if one.account.unit == "microusd" and not one.rule.is_soft
         ]
-        self.soft = next((one for one in limited if one.rule.is_soft), None)
+        self._soft = next((one for one in limited if one.rule.is_soft), None)
+        self.is_over_soft_cap = self._soft is not None and soft_caps.is_over(self._soft)
 
     async def count(self) -> None:
         """Count the call; LimitExceededError when it is one too many for its minute."""
@@ -71,21 +72,42 @@ class Admission:
         if not await self._taken(charges):
             raise self._too_many(self._requests, charges)
 
-    def allowance(self) -> Allowance | None:
+    async def decided(
+        self, decide: Callable[[Allowance | None], Decision], request: Request, *, catalog: Catalog
+    ) -> Decision:
+        """The decision that fits what is left, with what it may cost reserved.
+
+        `decide` makes it for an allowance. Raises LimitExceededError where nothing fits any more.
+        """
+        for _ in range(_TRIES):
+            try:
+                decision = decide(self._allowance())
+            except NoAdmissibleModelError as error:
+                if not any(reason.startswith(OVER_BUDGET) for reason in error.excluded.values()):
+                    raise
+                raise await self._exhausted() from None
+            if await self._reserved(decision, request, catalog.models[decision.model]):
+                return decision
+        raise await self._exhausted()
+
+    def _allowance(self) -> Allowance | None:
         """What the tightest budget has left, as far as is known here; None without a budget."""
         if not self._budgets:
             return None
         tightest = min(self._budgets, key=lambda one: self._room(one.account))
         return Allowance(left_microusd=self._room(tightest.account), budget=tightest.name)
 
-    async def reserve(self, decision: Decision, card: ModelCard, asked: Asked) -> bool:
+    async def _reserved(self, decision: Decision, request: Request, card: ModelCard) -> bool:
         """Reserve what the decision may cost; False when it has to be made again with less.
 
         Raises LimitExceededError where its tokens are too many for this minute.
         """
         chosen = next(c for c in decision.candidates if c.model == decision.model)
         worst = reserved_microusd(
-            card, chosen, asking=asked.asking, max_output_tokens=asked.max_output_tokens
+            card,
+            chosen,
+            asking=asking_of(request),
+            max_output_tokens=request.max_output_tokens,
         )
         tokens = chosen.input_tokens + ceil(chosen.output_tokens)
         of_tokens = [Charge(one.account, tokens) for one in self._tokens]
@@ -95,8 +117,8 @@ class Admission:
                 raise self._too_many(self._tokens, of_tokens)
             return False
         charges = [*of_tokens, *of_budgets]
-        if self.soft is not None:
-            charges.append(Charge(self.soft.account, microusd(decision.expected.cost_usd)))
+        if self._soft is not None:
+            charges.append(Charge(self._soft.account, microusd(decision.expected.cost_usd)))
         if charges:
             self._keeper.hold(
                 Hold(
@@ -108,9 +130,10 @@ class Admission:
             )
         return True
 
-    async def exhausted(self) -> LimitExceededError:
+    async def _exhausted(self) -> LimitExceededError:
         """The refusal of a call that no model can answer within its budgets."""
         tightest = min(self._budgets, key=lambda one: self._room(one.account))
+        self._refused(tightest)
         account = tightest.account
         ends_in_s = max(1, ceil(account.ends_s - self._clock()))
         balance = await self._balance(account)
@@ -167,8 +190,22 @@ class Admission:
             for one, charge in zip(limited, charges, strict=True)
             if self._escrow.free(one.account) < charge.amount
         )
+        self._refused(short)
         return LimitExceededError(
             f"{short.name}: all {short.account.cap} are used up",
             limit=short.rule.limit,
             retry_after_s=max(1, ceil(short.account.ends_s - self._clock())),
+        )
+
+
+def check_tokens(request: Request, limits: Limits, *, input_tokens: int) -> None:
+    """Raise LimitExceededError where a prompt, with the answer that it asks for, is too long."""
+    most = limits.max_request_tokens
+    asked = request.max_output_tokens or 0
+    if most is not None and input_tokens + asked > most:
+        raise LimitExceededError(
+            f"tokens: about {input_tokens} of the prompt and up to {asked} of the answer, expected "
+            f"at most {most} in one call",
+            limit="max_tokens_per_request",
+            retry_after_s=None,
         )

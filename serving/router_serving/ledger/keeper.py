@@ -45,7 +45,7 @@ class Question(Struct, frozen=True):
 
 
 class Keeper:
-    """The one way to the store; start `run` as a task, call all else in the same event loop."""
+    """The one way to the store: `run` is a task, and all else is called in the same event loop."""
 
     def __init__(
         self,
@@ -137,9 +137,7 @@ class Keeper:
         await self.off_loop(lambda store: store.close())
         self._thread.shutdown()
 
-    async def _ask(
-        self, grants: tuple[Grant, ...], bills: tuple[Bill, ...]
-    ) -> Answer:
+    async def _ask(self, grants: tuple[Grant, ...], bills: tuple[Bill, ...]) -> Answer:
         if self._is_closing:
             raise LedgerError("the ledger is closed: the service is shutting down")
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

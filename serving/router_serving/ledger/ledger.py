@@ -1,19 +1,20 @@
 """The ledger of one process: what is free to give away, what was said of it, and what it tells.
 
-`admission` begins a call, `settle` ends it; in between `Admission` counts, allows and reserves.
+`admitted` begins a call, `settle` ends it; in between `Admission` allows and reserves.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Final, TypeVar
 
 import structlog
 
 from router_model.catalog import Catalog
 from router_model.exploration import MICRO
 from router_model.types import Caller, Outcome
-from router_serving.errors import LedgerError
+from router_serving.errors import LedgerError, LimitExceededError
 from router_serving.ledger.admission import Admission
 from router_serving.ledger.escrow import Escrow
 from router_serving.ledger.gauges import LedgerMetrics
@@ -28,6 +29,7 @@ from router_serving.ledger.subjects import tenant_subject
 from router_serving.ledger.switches import Switches
 from router_serving.ledger.types import Account, Balance, Billed, Committed, LedgerStore
 
+T = TypeVar("T")
 # How soon others see that something is wanted, and a kill switch or a soft cap is obeyed.
 TICK_S: Final = 0.25
 LOOK_S: Final = 5.0
@@ -35,7 +37,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Ledger:
-    """Use `run` as a task while the service runs, `close` at its end; all in one event loop."""
+    """At work within `running`; everything is called in one event loop."""
 
     def __init__(
         self,
@@ -76,9 +78,18 @@ class Ledger:
         """Why the store could not be used last; None when it could."""
         return self._keeper.last_error
 
-    def admission(self, caller: Caller, limits: Limits) -> Admission:
-        """The accounts of a call that begins now."""
-        return Admission(
+    async def admitted(self, caller: Caller, limits: Limits) -> Admission:
+        """The accounts of a call that begins now, and is counted.
+
+        Raises LimitExceededError where a switch stops the caller, or the call is one too many for
+        its minute, and LedgerError where that can't be told.
+        """
+        try:
+            self.switches.check(caller)
+        except LimitExceededError as error:
+            self._metrics.refused(error.limit)
+            raise
+        admission = Admission(
             caller,
             self._book.of(caller, limits, now_s=self._clock()),
             escrow=self._escrow,
@@ -86,19 +97,15 @@ class Ledger:
             clock=self._clock,
             hold_s=self._hold_s,
             recall_s=2 * TICK_S if self._is_shared else 0.0,
+            soft_caps=self.soft_caps,
+            refused=self._refused,
         )
+        await admission.count()
+        return admission
 
-    def refused(self, limited: Limited) -> None:
-        """Tell that a budget is used up, once in its window."""
-        account = limited.account
-        self._notices.tell(
-            "budget.exhausted",
-            subject=limited.subject,
-            once=f"exhausted|{account.key}",
-            until_s=account.ends_s,
-            limit=limited.rule.limit,
-            cap_usd=account.cap / MICRO,
-        )
+    def called(self, tenant: str) -> None:
+        """Count a call that was decided, for the alarm."""
+        self.paces.called(tenant_subject(tenant))
 
     async def settle(
         self,
@@ -133,31 +140,58 @@ class Ledger:
         """The accounts of a caller as they are now, free leases counted as leased."""
         limited = self._book.of(caller, limits, now_s=self._clock())
         keys = [one.account.key for one in limited]
-        found = await self._keeper.off_loop(lambda store: store.balances(keys))
+        found = await self.ask(lambda store: store.balances(keys))
         return [(one, found.get(one.account.key, Balance())) for one in limited]
 
-    async def run(self) -> None:
-        """Keep leases alive, give back what is idle, refresh what the store knows of us."""
-        carrying = asyncio.create_task(self._keeper.run(), name="ledger-keeper")
-        looked_s = 0.0
+    async def ask(self, question: Callable[[LedgerStore], T]) -> T:
+        """The answer of a question to the store; LedgerError when it can't be asked."""
+        return await self._keeper.off_loop(question)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep leases alive and give back what is idle; at the end write and return everything."""
+        with suppress(LedgerError):
+            await self.ask(self._refresh)  # a switch that is on holds from the first call on
+        keeping = asyncio.create_task(self._keeper.run(), name="ledger-keeper")
+        tending = asyncio.create_task(self._tend(), name="ledger-tending")
         try:
-            while True:
-                now_s = time.monotonic()
-                self._give_back()
-                try:
-                    await self._keeper.off_loop(self._refresh)
-                    if now_s - looked_s >= LOOK_S:
-                        looked_s = now_s
-                        await self._keeper.off_loop(lambda _: self._alarm.look(self._clock()))
-                except LedgerError as error:
-                    self._metrics.failed()
-                    _log.error("ledger.unread", error=str(error))
-                await asyncio.sleep(TICK_S)
+            yield
         finally:
+            tending.cancel()
+            await asyncio.gather(tending, return_exceptions=True)
             self._keeper.give_back(self._escrow.surplus(all_of_it=True))
             self._keeper.close()
-            await asyncio.shield(carrying)
+            await keeping
             await self._keeper.shut()
+
+    async def _tend(self) -> None:
+        looked_s = 0.0
+        while True:
+            self._give_back()
+            try:
+                await self.ask(self._refresh)
+                if time.monotonic() - looked_s >= LOOK_S:
+                    looked_s = time.monotonic()
+                    await self.ask(lambda _: self._alarm.look(self._clock()))
+            except LedgerError as error:
+                self._metrics.failed()
+                _log.error("ledger.unread", error=str(error))
+            await asyncio.sleep(TICK_S)
+
+    def _refused(self, limited: Limited) -> None:
+        """Count a refusal, and tell of a budget that is used up once in its window."""
+        self._metrics.refused(limited.rule.limit)
+        account = limited.account
+        if account.unit != "microusd":
+            return
+        self._notices.tell(
+            "budget.exhausted",
+            subject=limited.subject,
+            once=f"exhausted|{account.key}",
+            until_s=account.ends_s,
+            limit=limited.rule.limit,
+            cap_usd=account.cap / MICRO,
+        )
 
     def _unreserved(self, tenant: str, limits: Limits) -> tuple[Account, ...]:
         """The accounts of a bill whose hold is nowhere found: those of its tenant, as of now."""

@@ -1,0 +1,52 @@
+"""An answer on its way out: what was asked, how long each stage took, what is left to record."""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from router_model import formats
+from router_model.session_view import SessionView
+from router_model.types import WireFormat
+from router_serving.decided import Decided
+from router_serving.envelope import BYTE_ORDER_MARK, Call
+from router_serving.recent import RouteAnswer
+from router_serving.telemetry import STAGES
+
+
+class Answered(Struct, frozen=True):
+    """An answer, the nanoseconds of its stages, and what is left to record.
+
+    `decided` is None for a repeated decision_id: it was recorded the first time.
+    """
+
+    answer: RouteAnswer
+    stages: Mapping[str, int]
+    decided: Decided | None
+
+
+def seen_as(session: SessionView) -> str:
+    """What is known of a call's session, for the metrics.
+
+    >>> seen_as(SessionView()), seen_as(SessionView(turn=3, is_lost=True))
+    ('new', 'lost')
+    """
+    if session.is_lost:
+        return "lost"
+    return "known" if session.turn else "new"
+
+
+def wire_format_of(call: Call) -> WireFormat:
+    """The dialect of a call: as named, else as its path says, else as its body looks."""
+    named = call.wire_format or (formats.format_of_path(call.path) if call.path else None)
+    return named or formats.detect(call.body.removeprefix(BYTE_ORDER_MARK))
+
+
+def stages_of(marks: Sequence[int]) -> dict[str, int]:
+    """The stages between eight marks, and their total.
+
+    >>> stages_of([0, 1, 1, 2, 4, 7, 11, 16])  # doctest: +NORMALIZE_WHITESPACE
+    {'read': 1, 'wait': 0, 'admit': 1, 'parse': 2, 'features': 3, 'embed': 4, 'decide': 5,
+     'total': 16}
+    """
+    stages = {name: marks[i + 1] - marks[i] for i, name in enumerate(STAGES[:-1])}
+    return stages | {"total": marks[-1] - marks[0]}
