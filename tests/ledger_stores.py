@@ -1,9 +1,12 @@
 """The stores of the ledger, each as a way to open it several times over, and who talks to them."""
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+
+from valkey_server import shared_server
 
 from router_serving.ledger.sqlite_store import SqliteStore
 from router_serving.ledger.types import (
@@ -18,6 +21,7 @@ from router_serving.ledger.types import (
     LedgerStore,
     Unit,
 )
+from router_serving.ledger.valkey_store import ValkeyStore
 
 # Opens one more store on the same ledger, as another process would.
 Opener = Callable[[], LedgerStore]
@@ -45,7 +49,24 @@ def sqlite_ledger(folder: Path) -> Iterator[Opener]:
             store.close()
 
 
-LEDGERS: Mapping[str, Ledger] = {"sqlite": sqlite_ledger}
+@contextmanager
+def valkey_ledger(folder: Path) -> Iterator[Opener]:
+    """A prefix of its own on a server that several stores talk to; the folder is not needed."""
+    url = f"{shared_server().url}?prefix={secrets.token_hex(8)}"
+    stores: list[ValkeyStore] = []
+
+    def opened() -> LedgerStore:
+        stores.append(ValkeyStore(url))
+        return stores[-1]
+
+    try:
+        yield opened
+    finally:
+        for store in stores:
+            store.close()
+
+
+LEDGERS: Mapping[str, Ledger] = {"sqlite": sqlite_ledger, "valkey": valkey_ledger}
 
 
 class Process:

@@ -93,10 +93,16 @@ class Settings(BaseSettings):
         gt=0.0,
         description="Time a caller has for its body: the same trade.",
     )
-    ledger_url: str | None = Field(
+    ledger_url: SecretStr | None = Field(
         default=None,
         description="valkey:// or redis:// address of a ledger that several machines share; unset "
-        "keeps budgets in <state>/ledger.sqlite, which only one machine can share.",
+        "keeps budgets in <state>/ledger.sqlite, which only one machine can share. It may hold a "
+        "password, and is never shown.",
+    )
+    ledger_trust_durability: bool = Field(
+        default=False,
+        description="Take a shared ledger that does not show its settings, as managed servers do: "
+        "one that does not sync each write to disk forgets spending when it restarts.",
     )
     hold_s: float = Field(
         default=900.0,
