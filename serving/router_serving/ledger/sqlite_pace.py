@@ -1,5 +1,6 @@
 """Counts of calls and spending by minute and hour in SQLite, and the pace they show."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
 
@@ -14,9 +15,10 @@ KEPT_MINUTES = {1: HOUR_MINUTES, HOUR_MINUTES: (WEEKS + 1) * WEEK_MINUTES}
 _ADD = """
 insert into tally (subject, minutes, start, calls, microusd) values (?, ?, ?, ?, ?)
 on conflict do update set calls = calls + excluded.calls, microusd = microusd + excluded.microusd"""
+# By their exact starts: a subject has over a thousand hours, of which eight are compared with.
 _GET = """
-select start, calls, microusd from tally where subject = ? and minutes = ? and start between ? and ?
-"""
+select start, calls, microusd from tally
+where subject = ? and minutes = ? and start in (select value from json_each(?))"""
 _PRUNE = """
 delete from tally where rowid in
 (select rowid from tally where minutes = ? and start < ? limit ?)"""
@@ -41,11 +43,10 @@ def prune(connection: sqlite3.Connection, *, now_s: float, limit: int) -> None:
 def pace(connection: sqlite3.Connection, subject: str, *, now_s: float) -> Pace:
     """A subject's last 60 seconds and its usual minute in this hour of the week."""
     minute = int(now_s // 60)
-    recent = _found(connection, subject, 1, minute - 1, minute)
+    recent = _found(connection, subject, 1, [minute - 1, minute])
     hour = minute // HOUR_MINUTES * HOUR_MINUTES
-    earliest = hour - WEEKS * WEEK_MINUTES
-    found = _found(connection, subject, HOUR_MINUTES, earliest, hour - 1)
-    usual = [counts for start, counts in found.items() if (hour - start) % WEEK_MINUTES == 0]
+    earlier = [hour - week * WEEK_MINUTES for week in range(1, WEEKS + 1)]
+    usual = _found(connection, subject, HOUR_MINUTES, earlier).values()
     past_s = now_s - 60 * minute
     calls, microusd = (
         now + int(before * (60 - past_s) / 60)
@@ -64,7 +65,7 @@ def pace(connection: sqlite3.Connection, subject: str, *, now_s: float) -> Pace:
 
 
 def _found(
-    connection: sqlite3.Connection, subject: str, minutes: int, first: int, last: int
+    connection: sqlite3.Connection, subject: str, minutes: int, starts: Sequence[int]
 ) -> dict[int, tuple[int, int]]:
-    rows = connection.execute(_GET, (subject, minutes, first, last))
+    rows = connection.execute(_GET, (subject, minutes, json.dumps(starts)))
     return {start: (calls, microusd) for start, calls, microusd in rows}
