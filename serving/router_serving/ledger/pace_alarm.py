@@ -15,7 +15,7 @@ from router_serving.ledger.subjects import EVERYBODY
 from router_serving.ledger.types import Pace
 
 HOUR_S: Final = 3600
-# 12 looks in a minute come to MAX_SUBJECTS, for about a tenth of the ledger thread's time.
+# 12 looks in a minute come to MAX_SUBJECTS, for about a hundredth of the ledger thread's time.
 MAX_LOOKED: Final = 256
 # One agent at work makes some 10 to 20 calls a minute: starting a second one is no anomaly.
 MIN_CALLS: Final = 30
