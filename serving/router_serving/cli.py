@@ -21,6 +21,7 @@ from router_serving.app import Service
 from router_serving.errors import StartError
 from router_serving.keys import keys_path
 from router_serving.keys_cli import keys_app
+from router_serving.ledger.switch_cli import switch_app
 from router_serving.protocol import GuardedProtocol
 from router_serving.reload import Loaded, load_current
 from router_serving.settings import Settings, read_settings
@@ -32,6 +33,7 @@ EPILOG = "Example: router-serve --port 8080 --state-dir ./var"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 app.add_typer(keys_app, name="keys")
+app.add_typer(switch_app, name="switch")
 
 
 @app.callback(invoke_without_command=True, epilog=EPILOG)
@@ -158,11 +160,7 @@ def run(settings: Settings, loaded: Loaded, listener: socket.socket) -> int:
         server = uvicorn.Server(uvicorn.Config(Service(settings, loaded=loaded), **options))
         server.run([listener])
         return 0 if server.started else 1
-    for name, value in settings.shown().items():
-        if value is not None:
-            os.environ[f"ROUTER_{name.upper()}"] = (
-                value if isinstance(value, str) else orjson.dumps(value).decode()
-            )
+    os.environ |= settings.environment()
     with tempfile.TemporaryDirectory(prefix="router-metrics-") as folder:
         os.environ[MULTIPROCESS_VARIABLE] = folder
         config = uvicorn.Config(

@@ -1,5 +1,6 @@
 """The settings of one serving process, read once from the environment."""
 
+import json
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -122,6 +123,24 @@ class Settings(BaseSettings):
         description="Where alerts and budget notices are posted as JSON: the address may hold a "
         "token, and is never shown.",
     )
+    anomaly_factor: float = Field(
+        default=10.0,
+        gt=1.0,
+        description="An alert tells when a tenant's last minute exceeds this many times the usual "
+        "at that hour of the week: lower tells sooner, and of busy days as well.",
+    )
+    anomaly_calls_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        description="What more calls in a minute tell where there is no earlier week to compare "
+        "with; unset tells nothing of new tenants and unusual hours.",
+    )
+    anomaly_usd_per_minute: float | None = Field(
+        default=None,
+        gt=0.0,
+        le=1e6,
+        description="The same for what a minute costs.",
+    )
     keys: Path | None = Field(
         default=None,
         description="JSON of the API keys [<state>/keys.json]: one file may serve several "
@@ -201,6 +220,19 @@ class Settings(BaseSettings):
     def shown(self) -> dict[str, object]:
         """Every setting as plain JSON values, secrets redacted, for the line printed at start."""
         return self.model_dump(mode="json")
+
+    def environment(self) -> dict[str, str]:
+        """The variables that give another process these settings, secrets included."""
+        found: dict[str, str] = {}
+        for name, value in self.shown().items():
+            given = getattr(self, name)
+            if isinstance(given, SecretStr):
+                value = given.get_secret_value()
+            if value is not None:
+                found[f"ROUTER_{name.upper()}"] = (
+                    value if isinstance(value, str) else json.dumps(value)
+                )
+        return found
 
 
 def read_settings(given: Mapping[str, Any]) -> Settings:

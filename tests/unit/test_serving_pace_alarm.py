@@ -7,9 +7,10 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from router_serving.ledger.notices import Notices
-from router_serving.ledger.pace_alarm import MAX_LOOKED, PaceAlarm, PaceRule
+from router_serving.ledger.pace_alarm import MAX_LOOKED, PaceAlarm, PaceRule, rule_of
 from router_serving.ledger.paces import MAX_SUBJECTS
 from router_serving.ledger.types import Pace
+from router_serving.settings import Settings
 
 HOUR_S = 3600.0
 # The beginning of the hour after the present one: what is told in it was not told before.
@@ -183,3 +184,11 @@ def test_the_ratios_of_all_and_the_highest_of_a_tenant_are_shown_without_names(
     shown.alarm.look(NOW + 5)
     assert shown.ratio("calls", "all") == pytest.approx(1.0)
     assert shown.ratio("calls", "highest_tenant") == 0.0
+
+
+def test_the_settings_make_the_rule() -> None:
+    assert rule_of(Settings()) == PaceRule()
+    settings = Settings(
+        anomaly_factor=4.0, anomaly_calls_per_minute=200, anomaly_usd_per_minute=2.5
+    )
+    assert rule_of(settings) == PaceRule(factor=4.0, ceiling_calls=200, ceiling_microusd=2_500_000)

@@ -9,7 +9,7 @@ from router_serving.ledger.gauges import LedgerMetrics
 from router_serving.ledger.ledger import Ledger
 from router_serving.ledger.notices import Notices
 from router_serving.ledger.opening import open_store
-from router_serving.ledger.pace_alarm import PaceAlarm, PaceRule
+from router_serving.ledger.pace_alarm import PaceAlarm, rule_of
 from router_serving.ledger.paces import Paces
 from router_serving.ledger.webhook import Webhook
 from router_serving.settings import Settings
@@ -37,7 +37,7 @@ async def kept_ledger(settings: Settings, *, registry: CollectorRegistry) -> Asy
         metrics=LedgerMetrics(registry),
         notices=notices,
         alarm=PaceAlarm(
-            store, active=paces.active, notices=notices, registry=registry, rule=PaceRule()
+            store, active=paces.active, notices=notices, registry=registry, rule=rule_of(settings)
         ),
         paces=paces,
     )

@@ -10,9 +10,11 @@ from typing import Final, Protocol
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Gauge
 
+from router_model.exploration import MICRO
 from router_serving.ledger.notices import Kind, Notices
 from router_serving.ledger.subjects import EVERYBODY
 from router_serving.ledger.types import Pace
+from router_serving.settings import Settings
 
 HOUR_S: Final = 3600
 # 12 looks in a minute come to MAX_SUBJECTS, for about a hundredth of the ledger thread's time.
@@ -20,8 +22,7 @@ MAX_LOOKED: Final = 256
 # One agent at work makes some 10 to 20 calls a minute: starting a second one is no anomaly.
 MIN_CALLS: Final = 30
 # One call with a long prompt, cold, to a dear model: it is no anomaly either. In micro-dollars.
-MIN_MICROUSD: Final = 500_000
-_MICRO: Final = 1_000_000
+MINMICROUSD: Final = 500_000
 
 
 class PaceStore(Protocol):
@@ -39,7 +40,7 @@ class PaceRule(Struct, frozen=True, kw_only=True):
 
     factor: float = 10.0
     min_calls: int = MIN_CALLS
-    min_microusd: int = MIN_MICROUSD
+    min_microusd: int = MINMICROUSD
     ceiling_calls: int | None = None
     ceiling_microusd: int | None = None
 
@@ -65,6 +66,16 @@ class PaceRule(Struct, frozen=True, kw_only=True):
         if usual is None:
             return ceiling is not None and n > ceiling
         return n >= least and n > self.factor * usual
+
+
+def rule_of(settings: Settings) -> PaceRule:
+    """The rule that the settings ask for."""
+    usd = settings.anomaly_usd_per_minute
+    return PaceRule(
+        factor=settings.anomaly_factor,
+        ceiling_calls=settings.anomaly_calls_per_minute,
+        ceiling_microusd=None if usd is None else round(usd * MICRO),
+    )
 
 
 class PaceAlarm:
@@ -132,8 +143,8 @@ class PaceAlarm:
                 "spend.anomaly",
                 subject,
                 now_s,
-                usd_last_minute=pace.microusd / _MICRO,
-                usual_usd_per_minute=round(pace.usual_microusd / _MICRO, 6) if has_usual else None,
+                usd_last_minute=pace.microusd / MICRO,
+                usual_usd_per_minute=round(pace.usual_microusd / MICRO, 6) if has_usual else None,
                 weeks_compared=pace.n_weeks,
             )
 
