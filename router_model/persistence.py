@@ -28,6 +28,8 @@ _SPACE_ARRAYS = (
     "components",
 )
 _HEAD_ARRAYS = ("shared", "own", "beta", "offset")
+# The mean of exp(residual): at least 1 in theory, a few in practice.
+_SMEARING = 0.1, 1000.0
 
 
 class _Scalars(Struct, frozen=True, kw_only=True):
@@ -76,6 +78,9 @@ def load_predictor(folder: Path) -> JointPredictor:
         scalars = msgspec.json.decode((folder / PREDICTOR_JSON).read_bytes(), type=_Scalars)
         arrays = load((folder / PREDICTOR_ARRAYS).read_bytes())
         scalars.calibration.check()
+        for target, smearing in scalars.smearing.items():
+            if not _SMEARING[0] <= smearing <= _SMEARING[1]:
+                raise ArtifactError(f"{folder}: smearing of {target}: got {smearing:g}")
         space = ModelSpace(
             names=scalars.models,
             **{name: arrays[f"space.{name}"] for name in _SPACE_ARRAYS},

@@ -35,7 +35,12 @@ _NUMBER = r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:e[+-]?[0-9]{1,3})?"
 _THRESHOLDS = re.compile(rf"(?:{_NUMBER}|-?inf)(?: (?:{_NUMBER}|-?inf))*")
 _NUMBERS = re.compile(rf"(?:{_NUMBER}(?: {_NUMBER})*)?")
 _INTEGERS = re.compile(r"(?:-?[0-9]{1,9}(?: -?[0-9]{1,9})*)?")
-_TAIL = re.compile(r"[\x20-\x7e\n]*")
+# A line of the parameters that lacks its colon or its brackets crashes LightGBM too.
+_TAIL = re.compile(
+    rf"{END}\n\nfeature_importances:\n(?:[^\n=]{{1,200}}=[0-9]{{1,12}}\n)*"
+    r"\nparameters:\n(?:\[[a-z0-9_]{1,80}: [\x20-\x5a\x5c\x5e-\x7e]{0,2000}\]\n)*"
+    r"\nend of parameters\n(?:\npandas_categorical:(?:null|\[\])\n)?"
+)
 Integers = NDArray[np.int64]
 
 
@@ -64,7 +69,7 @@ def check_tree_text(text: str) -> None:
     if not text.startswith(END, start):
         raise ArtifactError(f"trees: tree_sizes do not lead to {END!r}")
     if not _TAIL.fullmatch(text, start):
-        raise ArtifactError(f"trees: other characters than printable ASCII behind {END!r}")
+        raise ArtifactError(f"trees: unexpected lines behind {END!r}")
 
 
 def _header(head: str) -> tuple[int, Sequence[int]]:

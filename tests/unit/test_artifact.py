@@ -3,7 +3,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from router_model.artifact import MANIFEST, Manifest, read_manifest, verify, write_manifest
+from router_model.artifact import (
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    SIGNATURE,
+    Manifest,
+    read_manifest,
+    verify,
+    write_manifest,
+)
 from router_model.errors import ArtifactError
 
 
@@ -92,4 +100,82 @@ def test_a_manifest_can_not_point_outside_its_folder(folder: Path, name: str) ->
     other = msgspec.structs.replace(sealed(folder), files={name: "0" * 64})
     (folder / MANIFEST).write_bytes(msgspec.json.encode(other))
     with pytest.raises(ArtifactError, match="outside"):
+        verify(folder)
+
+
+def test_a_file_that_the_manifest_does_not_list_is_refused(folder: Path) -> None:
+    # An optional file, such as tenants.json, was read without a hash when somebody added it.
+    sealed(folder)
+    (folder / "tenants.json").write_text("{}")
+    with pytest.raises(ArtifactError, match=r"tenants\.json: the manifest does not list it"):
+        verify(folder)
+
+
+def test_hidden_files_and_the_signature_may_lie_beside_the_others(folder: Path) -> None:
+    sealed(folder)
+    (folder / ".gitkeep").write_text("")
+    (folder / ".data").mkdir()
+    (folder / ".data" / "x").write_text("")
+    (folder / SIGNATURE).write_bytes(b"\0" * 64)
+    verify(folder)
+
+
+def test_a_link_may_lead_to_another_place_of_the_folder_but_not_out_of_it(folder: Path) -> None:
+    # A mounted volume links its files to a hidden folder; a link to elsewhere was followed too.
+    manifest = sealed(folder)
+    (folder / ".data").mkdir()
+    (folder / "trees.txt").rename(folder / ".data" / "trees.txt")
+    (folder / "trees.txt").symlink_to(Path(".data") / "trees.txt")
+    assert verify(folder).version == manifest.version
+    outside = folder.parent / f"{folder.name}-outside"
+    (folder / ".data" / "trees.txt").rename(outside)
+    (folder / "trees.txt").unlink()
+    (folder / "trees.txt").symlink_to(outside)
+    with pytest.raises(ArtifactError, match="leads outside the folder"):
+        verify(folder)
+
+
+@pytest.mark.parametrize("place", ["loop", "device", "folder"])
+def test_what_is_no_plain_file_is_refused(folder: Path, place: str) -> None:
+    sealed(folder)
+    path = folder / "trees.txt"
+    path.unlink()
+    if place == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if place == "device" else path)
+    with pytest.raises(ArtifactError, match=r"trees\.txt"):
+        verify(folder)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000, ".", ""])
+def test_a_senseless_name_in_the_manifest_is_refused(folder: Path, name: str) -> None:
+    other = msgspec.structs.replace(sealed(folder), files={name: "0" * 64})
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(other))
+    with pytest.raises(ArtifactError):
+        verify(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"metrics": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "can't be read"),
+        (b'{"format": 1e9}', "can't be read"),
+        (b" " * (MAX_MANIFEST_BYTES + 1), "too long for a manifest"),
+    ],
+)
+def test_an_absurd_manifest_is_refused(folder: Path, content: bytes, said: str) -> None:
+    (folder / MANIFEST).write_bytes(content)
+    with pytest.raises(ArtifactError, match=said):
+        verify(folder)
+
+
+def test_a_name_that_stands_twice_in_the_manifest_gets_nothing_unhashed_in(folder: Path) -> None:
+    sealed(folder)
+    text = (folder / MANIFEST).read_text()
+    (folder / MANIFEST).write_text(text.replace('"files": {', '"files": {}, "files": {', 1))
+    verify(folder)  # the last one counts, and it lists everything
+    end = text.rstrip().removesuffix("}")
+    (folder / MANIFEST).write_text(end + ', "files": {}}')
+    with pytest.raises(ArtifactError, match="does not list it"):
         verify(folder)

@@ -1,5 +1,6 @@
 """`router-train`: exit codes, one-line errors, and the whole way from a folder to an export."""
 
+import subprocess
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ from typer.testing import CliRunner, Result
 from router_data.importer import import_tables
 from router_model.artifact import verify
 from router_model.encoder import StaticEncoder
+from router_model.signature import check_signature
 from router_training.cli import app
 from router_training.registry import Registry
 from router_training.rollout import RolloutFile, start
@@ -114,12 +116,27 @@ def test_train_promote_export_and_roll_back(folder: Path, tmp_path: Path) -> Non
     assert result.exit_code == 0, result.output
     assert "version 2" in result.output
     verify(tmp_path / "old")
+    _sign_what_is_exported(state, tmp_path)
     result = call(
         "evaluate", "--data", folder / "data", "--out", tmp_path / "r.json",
         "--params", params, "--artifact", state / "artifact",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "may have been trained on this data" in result.output
+
+
+def _sign_what_is_exported(state: Path, keys: Path) -> None:
+    private, public = keys / "signing.pem", keys / "signing.pub.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", private], check=True)
+    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
+    result = call("export", "--state", state, "--sign-key", private)
+    assert result.exit_code == 0, result.output
+    check_signature(state / "artifact", public)
+    before = (state / "artifact").resolve()
+    result = call("export", "--state", state, "--sign-key", public)
+    assert result.exit_code == 1
+    assert "expected an Ed25519 private key" in result.output
+    assert (state / "artifact").resolve() == before
 
 
 def test_an_empty_log_is_one_line_and_a_failed_check(tmp_path: Path) -> None:

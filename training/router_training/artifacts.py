@@ -1,6 +1,6 @@
 """Artifact folders, as training writes them and the service reads them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +20,7 @@ from router_model.errors import ArtifactError, DatasetError
 from router_model.golden import golden_of, write_golden
 from router_model.persistence import load_predictor, save_predictor
 from router_model.policy import CheapestAdequate
+from router_model.signature import sign
 from router_model.tenants import load_tenants, save_tenants
 from router_training.certification import certify_contracts
 from router_training.fit import FittedPredictor, fit_predictor
@@ -159,6 +160,17 @@ def load_artifact(folder: Path) -> FittedPredictor:
 def check(folder: Path) -> None:
     """ArtifactError unless every file of the folder is what its manifest says."""
     verify(folder)
+
+
+def checker(sign_key: Path | None) -> Callable[[Path], None]:
+    """What a folder goes through before it is exported: checked, then signed if a key is given."""
+
+    def checked(folder: Path) -> None:
+        check(folder)
+        if sign_key is not None:
+            sign(folder, sign_key)
+
+    return checked
 
 
 def model_card(models: tuple[str, ...], about: Mapping[str, Any]) -> str:

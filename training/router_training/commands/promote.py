@@ -8,6 +8,7 @@ import typer
 from router_training.commands.shared import (
     DEFAULT_STATE,
     ParamsFile,
+    SignKey,
     State,
     alias_of,
     app,
@@ -54,6 +55,7 @@ def promote(
     force: Annotated[
         bool, typer.Option("--force", help="Promote even if the gate objected.")
     ] = False,
+    sign_key: SignKey = None,
 ) -> None:
     """Make the challenger champion and export it to the service; refused when the gate objects."""
     with one_line_errors():
@@ -64,7 +66,7 @@ def promote(
             for reason in verdict.splitlines():
                 typer.echo(f"gate: {reason}", err=True)
             raise typer.Exit(1)
-        promote_challenger(registry, state)
+        promote_challenger(registry, state, sign_key=sign_key)
 
 
 @app.command(epilog="Example: router-train export --alias champion --dest ./var/artifact")
@@ -74,20 +76,21 @@ def export(
     dest: Annotated[
         Path | None, typer.Option(help="Folder; the one the service reads by default.")
     ] = None,
+    sign_key: SignKey = None,
 ) -> None:
     """Write the artifact of an alias where the service looks for it."""
     with one_line_errors():
         chosen = alias_of(alias)
         require_folder(state, "--state")
-        export_alias(Registry(state), chosen, dest or state / "artifact")
+        export_alias(Registry(state), chosen, dest or state / "artifact", sign_key=sign_key)
 
 
 @app.command(epilog="Example: router-train rollback --state ./var")
-def rollback(state: State = DEFAULT_STATE) -> None:
+def rollback(state: State = DEFAULT_STATE, sign_key: SignKey = None) -> None:
     """Exchange champion and previous, and export."""
     with one_line_errors():
         require_folder(state, "--state")
         registry = Registry(state)
         version = registry.rollback()
         typer.echo(f"champion: version {version.number} (rolled back)")
-        export_alias(registry, "champion", state / "artifact")
+        export_alias(registry, "champion", state / "artifact", sign_key=sign_key)

@@ -7,6 +7,7 @@ import typer
 from router_training.commands.shared import (
     DEFAULT_STATE,
     ParamsFile,
+    SignKey,
     State,
     app,
     one_line_errors,
@@ -41,6 +42,7 @@ def rollout(
         bool, typer.Option("--status", help="Say how it is doing; also copies it to MLflow.")
     ] = False,
     params_file: ParamsFile = None,
+    sign_key: SignKey = None,
 ) -> None:
     """Export the challenger beside the champion and tell the service what to do with it.
 
@@ -50,7 +52,7 @@ def rollout(
     """
     with one_line_errors():
         from router_training import rollout as rollouts
-        from router_training.artifacts import check
+        from router_training.artifacts import checker
         from router_training.rollout_status import render_status, status_of
 
         if (mode is None) == (not show_status):
@@ -77,7 +79,7 @@ def rollout(
             min_outcomes=min_outcomes,
             shadow=with_shadow and mode == "canary",
         )
-        file = rollouts.start(wanted, state, registry, check=check)
+        file = rollouts.start(wanted, state, registry, check=checker(sign_key))
         part = f", {file.share:.0%} of sessions" if mode == "canary" else ""
         typer.echo(f"rollout: {mode}{part}, version {file.version}, exported to challenger")
         gate = registry.get("challenger").tags.get("gate", "not checked")

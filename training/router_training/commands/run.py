@@ -10,6 +10,7 @@ from tqdm import tqdm
 from router_training.commands.shared import (
     DEFAULT_STATE,
     ParamsFile,
+    SignKey,
     State,
     app,
     one_line_errors,
@@ -33,6 +34,7 @@ def run(
     promote_now: Annotated[
         bool, typer.Option("--promote", help="Promote and export when the gate has no objection.")
     ] = False,
+    sign_key: SignKey = None,
 ) -> None:
     """Train on the log, evaluate on its latest part, register a challenger."""
     with one_line_errors():
@@ -65,7 +67,7 @@ def run(
         if promote_now and result.gate.reasons:
             raise typer.Exit(1)
         if promote_now:
-            promote_challenger(registry, state)
+            promote_challenger(registry, state, sign_key=sign_key)
 
 
 def _tell(result: "RunResult") -> None:

@@ -25,10 +25,17 @@ State = Annotated[
 ParamsFile = Annotated[
     Path | None, typer.Option("--params", help="TOML file; without it every default holds.")
 ]
+SignKey = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="ROUTER_SIGN_KEY",
+        help="Ed25519 private key (PEM) that signs what is exported; see serving/operations.md.",
+    ),
+]
 DEFAULT_STATE = Path("var")
 
 
-def promote_challenger(registry: Registry, state: Path) -> None:
+def promote_challenger(registry: Registry, state: Path, *, sign_key: Path | None = None) -> None:
     """Make the challenger champion, export it to the service, and end its rollout."""
     from router_training.rollout import is_off, stop
 
@@ -36,14 +43,16 @@ def promote_challenger(registry: Registry, state: Path) -> None:
         stop(state, registry, reason="promoted")
     version = registry.promote()
     typer.echo(f"champion: version {version.number}")
-    export_alias(registry, "champion", state / "artifact")
+    export_alias(registry, "champion", state / "artifact", sign_key=sign_key)
 
 
-def export_alias(registry: Registry, alias: Alias, dest: Path) -> None:
-    """Write the artifact of an alias to a folder, checked first."""
-    from router_training.artifacts import check
+def export_alias(
+    registry: Registry, alias: Alias, dest: Path, *, sign_key: Path | None = None
+) -> None:
+    """Write the artifact of an alias to a folder, checked and signed first."""
+    from router_training.artifacts import checker
 
-    version = registry.export(alias, dest, check=check)
+    version = registry.export(alias, dest, check=checker(sign_key))
     typer.echo(f"exported: version {version.number} to {dest}")
 
 

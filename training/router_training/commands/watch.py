@@ -12,6 +12,7 @@ from router_model.errors import RouterError
 from router_training.commands.shared import (
     DEFAULT_STATE,
     ParamsFile,
+    SignKey,
     State,
     app,
     one_line_errors,
@@ -41,6 +42,7 @@ def watch(
         int, typer.Option(min=1, help="Sessions before anything is called broken.")
     ] = 100,
     params_file: ParamsFile = None,
+    sign_key: SignKey = None,
 ) -> None:
     """Test the champion on the log since its promotion; roll back when a promise is broken.
 
@@ -49,7 +51,7 @@ def watch(
     service are noted in MLflow too. Ends cleanly on Ctrl-C or SIGTERM.
     """
     with one_line_errors():
-        from router_training.artifacts import check
+        from router_training.artifacts import checker
         from router_training.watch import Promise, look
         from router_training.watch import watch as keep_watching
 
@@ -59,7 +61,7 @@ def watch(
         rule = params_of(params_file).adequacy
 
         def take_look() -> "Look":
-            return look(state, registry, promise=promise, rule=rule, check=check)
+            return look(state, registry, promise=promise, rule=rule, check=checker(sign_key))
 
         if once:
             found = take_look()
