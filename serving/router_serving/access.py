@@ -5,11 +5,13 @@ a key, tenant or decision exists.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Final, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import structlog
-from fastapi import Depends, Request
+from fastapi import Request, Security
+from fastapi.openapi.models import APIKey
+from fastapi.security.base import SecurityBase
 from msgspec import Struct
 
 from router_serving.asgi import headers_of
@@ -158,16 +160,31 @@ class KeysWatcher:
             return None
 
 
-def rights_to(scope: Scope) -> Callable[[Request], Awaitable[Rights]]:
+class RightsTo(SecurityBase):
     """A dependency of a route: the caller's rights, if it has the scope."""
 
-    async def rights(request: Request) -> Rights:
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        # What the description of the API says of it.
+        self.scheme_name = "apiKey"
+        self.model = APIKey.model_validate(
+            {
+                **{"in": "header", "name": HEADER},
+                "description": "From `router-serve keys create`; asked for where there are any.",
+            }
+        )
+
+    async def __call__(self, request: Request) -> Rights:
+        """The rights of this request's key."""
         running = cast("Running", request.app.state.running)
-        return running.access.rights(headers_of(request.scope), scope)
-
-    return rights
+        return running.access.rights(headers_of(request.scope), self.scope)
 
 
-Reporter = Annotated[Rights, Depends(rights_to("outcomes"))]
-Reader = Annotated[Rights, Depends(rights_to("read"))]
-Admin = Annotated[Rights, Depends(rights_to("admin"))]
+def needs(scope: Scope) -> Any:
+    """The dependency that asks for a key with this scope, for the declaration of a route."""
+    return Security(RightsTo(scope), scopes=[scope])
+
+
+Reporter = Annotated[Rights, needs("outcomes")]
+Reader = Annotated[Rights, needs("read")]
+Admin = Annotated[Rights, needs("admin")]

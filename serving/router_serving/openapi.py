@@ -3,16 +3,14 @@
 Their declarations here are read for their signatures and docstrings and never called.
 """
 
-from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header, Query
 from fastapi.openapi.utils import get_openapi
 
-from router_serving.access import HEADER
+from router_serving.access import needs
 from router_serving.errors import PROBLEM_TYPE, STATUS
-from router_serving.keys import Scope
 from router_serving.schemas import (
     OutcomeBody,
     OutcomesAccepted,
@@ -26,29 +24,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status in sorted(set(STATUS.values()))
     if (codes := [code for code, other in STATUS.items() if other == status])
 }
-KEY_SCOPES: Final[Mapping[str, Scope | None]] = {
-    "/route": "route",
-    "/authz/{path}": "route",
-    "/outcomes": "outcomes",
-    "/decisions/{decision_id}": "read",
-    "/models": "read",
-    "/spend": "read",
-    "/metrics": "read",
-    "/healthz": None,
-    "/readyz": None,
-}
-"""The scope that a key needs for each path, where the service asks for keys; None asks for none."""
-
-_SCHEMES = {
-    "apiKey": {
-        **{"type": "apiKey", "in": "header", "name": HEADER},
-        "description": "A key of `router-serve keys create`. Asked for where the service has any.",
-    },
-    "bearer": {
-        **{"type": "http", "scheme": "bearer"},
-        "description": "The same key; an Authorization that does not begin with `rk_` is passed "
-        "over, since it is the provider's.",
-    },
+_BEARER = {
+    **{"type": "http", "scheme": "bearer"},
+    "description": "The same key; an Authorization that does not begin with `rk_` is passed over, "
+    "since it is the provider's.",
 }
 _PROBLEM_SCHEMA = {"schema": {"$ref": "#/components/schemas/ProblemBody"}}
 
@@ -62,6 +41,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 @declared.post(
     "/route",
+    dependencies=[needs("route")],
     response_model=RouteAnswerBody,
     responses=problems(400, 409, 413, 422, 429, 500, 503),
 )
@@ -92,6 +72,7 @@ async def route(
 
 @declared.post(
     "/authz/{path}",
+    dependencies=[needs("route")],
     responses=problems(400, 409, 413, 422, 429, 500, 503),
 )
 async def authz(path: str) -> None:
@@ -104,6 +85,7 @@ async def authz(path: str) -> None:
 
 @declared.post(
     "/outcomes",
+    dependencies=[needs("outcomes")],
     response_model=OutcomesAccepted,
     responses=problems(400, 413, 422, 429, 500, 503),
 )
@@ -128,21 +110,22 @@ def described(app: FastAPI) -> dict[str, Any]:
         description=app.description,
         routes=[*declared.routes, *app.routes],
     )
-    document["components"]["securitySchemes"] = _SCHEMES
-    for path, operations in document["paths"].items():
+    document["components"]["securitySchemes"]["bearer"] = _BEARER
+    for operations in document["paths"].values():
         for operation in operations.values():
-            _secure(operation, KEY_SCOPES[path])
+            _secure(operation)
             for status, response in operation["responses"].items():
                 if int(status) >= HTTPStatus.BAD_REQUEST:
                     response["content"] = {PROBLEM_TYPE.decode(): _PROBLEM_SCHEMA}
     return document
 
 
-def _secure(operation: dict[str, Any], scope: Scope | None) -> None:
-    """Say which key an operation needs, and how it refuses others."""
-    if scope is None:
+def _secure(operation: dict[str, Any]) -> None:
+    """Where an operation needs a key, offer the other way to send it and name the refusals."""
+    if "security" not in operation:
         return
-    operation["security"] = [{name: [scope]} for name in _SCHEMES]
+    ((scopes,),) = [one.values() for one in operation["security"]]
+    operation["security"].append({"bearer": scopes})
     for status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         described = PROBLEMS[status]["description"]
         operation["responses"][str(status.value)] = {"description": described}

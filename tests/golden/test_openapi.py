@@ -6,6 +6,7 @@ from typing import Any
 
 from router_serving.app import Service
 from router_serving.errors import STATUS
+from router_serving.keys import SCOPES
 from router_serving.settings import Settings
 
 GOLDEN = Path(__file__).with_name("openapi.json")
@@ -32,10 +33,27 @@ def test_every_route_of_the_contract_is_described() -> None:
         ("GET", "/decisions/{decision_id}"),
         ("GET", "/models"),
         ("GET", "/spend"),
+        ("GET", "/budgets"),
+        ("GET", "/switches"),
+        ("PUT", "/switches/{subject}"),
+        ("DELETE", "/switches/{subject}"),
         ("GET", "/healthz"),
         ("GET", "/readyz"),
         ("GET", "/metrics"),
     }
+
+
+def test_every_operation_says_which_key_it_needs_and_how_it_refuses_others() -> None:
+    schemes = described()["components"]["securitySchemes"]
+    for path, operations in described()["paths"].items():
+        for operation in operations.values():
+            if path in ("/healthz", "/readyz"):
+                assert "security" not in operation
+                continue
+            ((scope,),) = {tuple(*one.values()) for one in operation["security"]}
+            assert scope in SCOPES, path
+            assert [*schemes] == [name for one in operation["security"] for name in one]
+            assert {"401", "403"} <= operation["responses"].keys(), path
 
 
 def test_every_error_is_a_problem_with_its_codes() -> None:
