@@ -175,6 +175,13 @@ def test_an_expired_hold_may_be_held_again(a: Process) -> None:
     assert a.balance(DAY) == Balance(settled=15)
 
 
+def test_holding_again_takes_no_more_from_the_lease_than_was_given_away(a: Process) -> None:
+    a.reserve("d", Charge(DAY, 20), expires_s=NOW + 60)
+    a.lease(DAY, 50)
+    assert a.say(at=NOW + 61, holds=(hold("d", Charge(DAY, 15)),)).kept == ()
+    assert a.balance(DAY) == Balance(held=20, leased=35)
+
+
 def test_leases_lapse_when_a_process_is_silent_for_long(a: Process, b: Process) -> None:
     a.lease(DAY, 100)
     assert b.lease(DAY, 30, at=NOW + HOLD_S) == 0

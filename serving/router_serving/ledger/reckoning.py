@@ -84,12 +84,15 @@ def chargeable(reserved: int) -> int:
 
 def settled(decision: Decision) -> Decision:
     """The decision with what is settled and held in each line, as state and bills have it."""
+    charged = {
+        unit: min(billed_amount(decision, unit), chargeable(reserved_amount(decision, unit)))
+        for unit in {line.account.unit for line in decision.lines}
+    }
+    is_open = decision.state == "open"
     lines = []
     for line in decision.lines:
-        unit = line.account.unit
-        bound = chargeable(reserved_amount(decision, unit))
-        amount = min(billed_amount(decision, unit), bound)
-        rest = max(0, line.secured - amount) if decision.state == "open" else 0
+        amount = charged[line.account.unit]
+        rest = max(0, line.secured - amount) if is_open else 0
         lines.append(replace(line, settled=amount, held=rest))
     return replace(decision, lines=tuple(lines))
 

@@ -144,7 +144,7 @@ class _Carrying:
         if account.is_soft:
             return needed
         free = self._books.free(account)
-        leased = min(needed, self._books.leased(account))
+        leased = min(needed, charge.amount, self._books.leased(account))
         self._books.lease(account, -leased)
         return leased + min(needed - leased, free)
 

@@ -16,8 +16,9 @@ from router_serving.ledger.sqlite_batch import carry_out
 from router_serving.ledger.types import Balance, Batch, Committed, Pace, Switch
 
 SCHEMA = 1
-# How long one process waits for the others.
+# How long one process waits for the others, and how often it asks.
 BUSY_S = 5.0
+POLL_S = 0.002
 # What is old is deleted a bit at a time, so that no commit pauses for long.
 PRUNED_AT_ONCE = 64
 
@@ -56,19 +57,19 @@ class SqliteStore:
     def balances(self, keys: Sequence[str]) -> Mapping[str, Balance]:
         """The accounts as they are; all zero for one that was never used."""
         encoded = msgspec.json.encode(list(keys)).decode()
-        with self._transaction("begin") as connection:
+        with self._transaction(writes=False) as connection:
             rows = connection.execute(_BALANCES, (encoded,)).fetchall()
         found = {key: Balance(settled=s, held=h, leased=n) for key, s, h, n in rows}
         return {key: found.get(key, Balance()) for key in keys}
 
     def pace(self, subject: str, *, now_s: float) -> Pace:
         """How a subject's last 60 seconds compare with the same hour of the weeks before."""
-        with self._transaction("begin") as connection:
+        with self._transaction(writes=False) as connection:
             return sqlite_pace.pace(connection, subject, now_s=now_s)
 
     def switches(self) -> Sequence[Switch]:
         """The switches that are on."""
-        with self._transaction("begin") as connection:
+        with self._transaction(writes=False) as connection:
             rows = connection.execute(_SWITCHES).fetchall()
         return [Switch(subject=subject, reason=why, since_s=since) for subject, why, since in rows]
 
@@ -94,14 +95,17 @@ class SqliteStore:
             self._disconnect()
 
     @contextmanager
-    def _transaction(self, begin: str = "begin immediate") -> Iterator[sqlite3.Connection]:
+    def _transaction(self, *, writes: bool = True) -> Iterator[sqlite3.Connection]:
         """A transaction that is committed at the end, or leaves no trace."""
         with self._lock:
             is_done = False
             try:
                 if self._connection is None:
                     self._connection = _connected(self.path)
-                self._connection.execute(begin)
+                if writes:
+                    _begin_writing(self._connection)
+                else:
+                    self._connection.execute("begin")
                 yield self._connection
                 self._connection.execute("commit")
                 is_done = True
@@ -139,6 +143,26 @@ def _connected(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _begin_writing(connection: sqlite3.Connection) -> None:
+    """Begin a transaction as the only one that writes.
+
+    SQLite's own waiting asks less and less often, so that some of many processes wait for
+    seconds; asking evenly serves them about in turn.
+    """
+    deadline = time.monotonic() + BUSY_S
+    connection.execute("pragma busy_timeout = 0")
+    while True:
+        try:
+            connection.execute("begin immediate")
+            break
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > deadline:
+                raise
+        time.sleep(POLL_S)
+    connection.execute(f"pragma busy_timeout = {BUSY_S * 1000:.0f}")
 
 
 def _prune_accounts(connection: sqlite3.Connection, *, now_s: float) -> None:

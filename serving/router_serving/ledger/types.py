@@ -71,8 +71,9 @@ class Hold(Struct, frozen=True, kw_only=True):
     A second hold of the same (tenant, decision_id) raises the first to the greater amount in each
     account, the later `expires_s` counts, and an expired hold is open again if that lies ahead;
     what of it is not needed stays in the lease, and is reported as kept. After the final bill
-    nothing is needed. What exceeds the lease is held as far as the cap allows, the rest is not
-    held at all, and its bill is settled none the less.
+    nothing is needed. The lease gives no more than the charge says; what is needed beyond it, or
+    beyond the lease, is held as far as the cap allows. The rest is not held at all, and its bill
+    is settled none the less.
     """
 
     tenant: str
