@@ -45,6 +45,7 @@ class Admission:
         *,
         escrow: Escrow,
         keeper: Keeper,
+        hold: Callable[[Hold], None],
         clock: Callable[[], float],
         hold_s: float,
         recall_s: float,
@@ -54,6 +55,7 @@ class Admission:
         self._caller = caller
         self._escrow = escrow
         self._keeper = keeper
+        self._hold = hold
         self._clock = clock
         self._hold_s = hold_s
         self._recall_s = recall_s
@@ -120,7 +122,7 @@ class Admission:
         if self._soft is not None:
             charges.append(Charge(self._soft.account, microusd(decision.expected.cost_usd)))
         if charges:
-            self._keeper.hold(
+            self._hold(
                 Hold(
                     tenant=self._caller.tenant,
                     decision_id=decision.decision_id,
@@ -139,7 +141,9 @@ class Admission:
         balance = await self._balance(account)
         # Reserved is not spent: what is given back may be enough for this call.
         may_come_back = balance is not None and balance.held + balance.leased > 0
-        left = max(0, account.cap - (balance.used if balance else account.cap))
+        left = self._escrow.free(account)
+        if balance is not None:
+            left += max(0, account.cap - balance.used)
         return LimitExceededError(
             f"{tightest.name}: ${left / MICRO:.6f} of ${account.cap / MICRO:.6f} is left, "
             "expected enough for the cheapest model that can take this call",

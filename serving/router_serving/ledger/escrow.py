@@ -106,6 +106,11 @@ class Escrow:
             lease.is_asked = False
             lease.dry_until_s = now_s + DRY_S if amount < grant.amount else 0.0
 
+    def refilled(self) -> None:
+        """Take note that somebody gave something back: every account may be asked for again."""
+        for lease in self._leases.values():
+            lease.dry_until_s = 0.0
+
     def surplus(
         self, *, wanted: frozenset[str] = frozenset(), all_of_it: bool = False
     ) -> list[Charge]:

@@ -27,7 +27,7 @@ from router_serving.ledger.settlement import bill_of
 from router_serving.ledger.soft_caps import SoftCaps
 from router_serving.ledger.subjects import tenant_subject
 from router_serving.ledger.switches import Switches
-from router_serving.ledger.types import Account, Balance, Billed, Committed, LedgerStore
+from router_serving.ledger.types import Account, Balance, Billed, Committed, Hold, LedgerStore
 
 T = TypeVar("T")
 # How soon others see that something is wanted, and a kill switch or a soft cap is obeyed.
@@ -94,6 +94,7 @@ class Ledger:
             self._book.of(caller, limits, now_s=self._clock()),
             escrow=self._escrow,
             keeper=self._keeper,
+            hold=self._hold,
             clock=self._clock,
             hold_s=self._hold_s,
             recall_s=2 * TICK_S if self._is_shared else 0.0,
@@ -178,6 +179,10 @@ class Ledger:
                 _log.error("ledger.unread", error=str(error))
             await asyncio.sleep(TICK_S)
 
+    def _hold(self, hold: Hold) -> None:
+        self._metrics.held()
+        self._keeper.hold(hold)
+
     def _refused(self, limited: Limited) -> None:
         """Count a refusal, and tell of a budget that is used up once in its window."""
         self._metrics.refused(limited.rule.limit)
@@ -219,6 +224,8 @@ class Ledger:
         self._escrow.put_back(committed.kept)
         self._wanted |= committed.wanted
         self._metrics.committed(committed)
+        if committed.billed or committed.n_expired:
+            self._escrow.refilled()
         for billed in committed.billed:
             if billed.overrun_microusd > 0:
                 self._overran(billed)

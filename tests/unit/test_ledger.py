@@ -1,0 +1,239 @@
+"""Calls admitted, decided and settled by ledgers on a real file."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kept_ledgers import DAY, balance_of, ledger_in
+from msgspec import structs
+from routers import ask, router
+
+from router_model.reservation import reserved_microusd
+from router_model.scoring import asking_of
+from router_model.terms import Allowance, Terms
+from router_model.types import Caller, Decision, Outcome, PolicyOverrides, Usage
+from router_serving.errors import LedgerError, LimitExceededError
+from router_serving.ledger.ledger import Ledger
+from router_serving.ledger.limits import Limits
+from router_serving.ledger.types import Balance, Switch
+
+ROUTER = router()
+REQUEST = ask(max_output_tokens=1_000)
+ACME = Caller(tenant="acme", key="ci", user="kim")
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(test())
+
+
+def deciding(decision_id: str) -> Callable[[Allowance | None], Decision]:
+    def decide(allowance: Allowance | None) -> Decision:
+        return ROUTER.decide(
+            REQUEST,
+            caller=ACME,
+            overrides=PolicyOverrides(),
+            decision_id=decision_id,
+            terms=Terms(allowance=allowance),
+        )
+
+    return decide
+
+
+async def call(ledger: Ledger, decision_id: str, *, limits: Limits = DAY) -> Decision:
+    admission = await ledger.admitted(ACME, limits)
+    return await admission.decided(deciding(decision_id), REQUEST, catalog=ROUTER.catalog)
+
+
+def worst(decision: Decision) -> int:
+    chosen = next(c for c in decision.candidates if c.model == decision.model)
+    return reserved_microusd(
+        ROUTER.catalog.models[decision.model],
+        chosen,
+        asking=asking_of(REQUEST),
+        max_output_tokens=REQUEST.max_output_tokens,
+    )
+
+
+async def settle(ledger: Ledger, *outcomes: Outcome, limits: Limits = DAY) -> None:
+    await ledger.settle(
+        [(outcome, "acme") for outcome in outcomes],
+        limits_of=lambda _: limits,
+        catalog=ROUTER.catalog,
+    )
+
+
+async def held(ledger: Ledger, amount: int) -> Balance:
+    """The day's balance, once so much is written as held."""
+    for _ in range(500):
+        balance = await balance_of(ledger, "microusd_per_day")
+        if balance.held == amount:
+            return balance
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"held {balance.held}, expected {amount}")
+
+
+def test_a_call_reserves_the_worst_case_of_its_model_and_its_outcome_settles_the_cost(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        async with ledger_in(tmp_path) as ledger:
+            decision = await call(ledger, "d1")
+            before = await held(ledger, worst(decision))
+            assert before.settled == 0
+            await settle(ledger, Outcome(decision_id="d1", model=decision.model, cost_usd=0.0001))
+            after = await balance_of(ledger, "microusd_per_day")
+            assert (after.settled, after.held) == (100, 0)
+        async with ledger_in(tmp_path) as ledger:
+            left = await balance_of(ledger, "microusd_per_day")
+            assert left == Balance(settled=100)
+
+    run(test)
+
+
+def test_calls_are_rerouted_while_something_fits_and_then_refused_with_a_time(
+    tmp_path: Path,
+) -> None:
+    first = deciding("d")(None)
+    cap = worst(first) * 7 // 2
+    limits = structs.replace(DAY, microusd_per_day=cap)
+
+    async def test() -> None:
+        async with ledger_in(tmp_path) as ledger:
+            reserved, models = 0, []
+            with pytest.raises(LimitExceededError) as caught:  # noqa: PT012  # the last of many
+                for n in range(1_000):
+                    decision = await call(ledger, f"d{n}", limits=limits)
+                    reserved += worst(decision)
+                    models.append(decision.model)
+            assert caught.value.limit == "microusd_per_day"
+            assert caught.value.retry_after_s is not None
+            assert 1 <= caught.value.retry_after_s <= 5  # what is held may come back
+            assert "tenant acme: budget of the day" in str(caught.value)
+            assert reserved <= cap
+            assert models[0] == first.model
+            assert len(set(models)) > 1
+
+    run(test)
+
+
+def test_after_an_outcome_gives_money_back_the_next_call_has_it(tmp_path: Path) -> None:
+    async def test() -> None:
+        first = deciding("d")(None)
+        limits = structs.replace(DAY, microusd_per_day=worst(first))
+        async with ledger_in(tmp_path) as ledger:
+            decision = await call(ledger, "d1", limits=limits)
+            assert decision.model == first.model
+            with pytest.raises(LimitExceededError):
+                await call(ledger, "d2", limits=limits)
+            outcome = Outcome(decision_id="d1", model=first.model, cost_usd=0.0)
+            await settle(ledger, outcome, limits=limits)
+            assert (await call(ledger, "d3", limits=limits)).model == first.model
+
+    run(test)
+
+
+def test_calls_a_minute_and_tokens_a_minute_are_refused_until_it_ends(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with ledger_in(tmp_path) as ledger:
+            rpm = Limits(rpm=2)
+            for n in range(2):
+                await call(ledger, f"r{n}", limits=rpm)
+            with pytest.raises(LimitExceededError) as caught:
+                await call(ledger, "r3", limits=rpm)
+            assert caught.value.limit == "rpm"
+            assert caught.value.retry_after_s is not None
+            assert 1 <= caught.value.retry_after_s <= 60
+            with pytest.raises(LimitExceededError) as caught:
+                await call(ledger, "t1", limits=Limits(tpm=1))
+            assert caught.value.limit == "tpm"
+
+    run(test)
+
+
+def test_processes_share_a_cap_and_what_one_does_not_need_goes_to_the_other(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        limits = Limits(rpm=6)
+        async with (
+            ledger_in(tmp_path, workers=2) as one,
+            ledger_in(tmp_path, workers=2) as other,
+        ):
+            n_admitted = 0
+            for n in range(10):
+                try:
+                    await call((one, other)[n % 2], f"d{n}", limits=limits)
+                except LimitExceededError:
+                    continue
+                n_admitted += 1
+            assert n_admitted == 6
+
+    run(test)
+
+
+def test_a_user_over_the_soft_cap_is_known_as_such_and_never_stopped(tmp_path: Path) -> None:
+    async def test() -> None:
+        limits = Limits(user_microusd_per_month=100)
+        async with ledger_in(tmp_path) as ledger:
+            admission = await ledger.admitted(ACME, limits)
+            assert not admission.is_over_soft_cap
+            await admission.decided(deciding("d1"), REQUEST, catalog=ROUTER.catalog)
+            await settle(ledger, Outcome(decision_id="d1", model="m", cost_usd=1.0), limits=limits)
+            for _ in range(500):
+                if (await ledger.admitted(ACME, limits)).is_over_soft_cap:
+                    break
+                await asyncio.sleep(0.02)
+            else:
+                pytest.fail("never over the cap")
+            assert (await call(ledger, "d2", limits=limits)).model
+
+    run(test)
+
+
+def test_a_switch_stops_a_caller_and_nobody_else(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with ledger_in(tmp_path) as ledger:
+            switch = Switch(subject="tenant:acme", reason="a loop", since_s=1.0)
+            await ledger.ask(lambda store: store.switch_on(switch))
+            await ledger.ask(ledger.switches.refresh)
+            with pytest.raises(LimitExceededError, match="a loop"):
+                await ledger.admitted(ACME, Limits())
+            await ledger.admitted(Caller(tenant="other"), Limits())
+
+    run(test)
+
+
+def test_a_store_that_fails_refuses_what_has_hard_caps_and_recovers(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with ledger_in(tmp_path) as ledger:
+            decision = await call(ledger, "d1")
+            await held(ledger, worst(decision))
+            blocking = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+            blocking.execute("drop table account")  # what no process does
+            with pytest.raises(LedgerError):
+                await call(ledger, "d2", limits=structs.replace(DAY, microusd_per_day=5_000_000))
+            with pytest.raises(LedgerError):
+                await settle(ledger, Outcome(decision_id="d1", model="m", cost_usd=0.1))
+            assert ledger.last_error is not None
+            assert (await call(ledger, "d3", limits=Limits())).model
+            blocking.close()
+
+    run(test)
+
+
+def test_usage_settles_tokens_too(tmp_path: Path) -> None:
+    limits = Limits(tpm=100_000)
+
+    async def test() -> None:
+        async with ledger_in(tmp_path) as ledger:
+            decision = await call(ledger, "d1", limits=limits)
+            usage = Usage(input_tokens=50, output_tokens=7)
+            outcome = Outcome(decision_id="d1", model=decision.model, usage=usage)
+            await settle(ledger, outcome, limits=limits)
+            balance = await balance_of(ledger, "tpm", limits=limits)
+            assert (balance.settled, balance.held) == (57, 0)
+
+    run(test)
