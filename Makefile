@@ -19,7 +19,7 @@ INSTALL := $(BIN)/python -m pip install -qq
 PEERS := obp==0.4.1 seaborn==0.13.2
 TESTS := $(BIN)/python -m pytest --numprocesses $(JOBS)
 
-.PHONY: help setup run test test-fast lint check bench starter constraints clean python
+.PHONY: help setup run test test-fast lint check bench battery starter constraints clean python
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ check: lint test  ## all of that and every test: what CI runs
 
 bench: $(VENV)/.dev  ## latency of the service beside that of a server that decides nothing
 	$(BIN)/python -m router_bench $(ARGS)
+
+battery: $(VENV)/.dev  ## faults done to a running service, into serving/battery.md (about 40 minutes)
+	$(BIN)/python -m router_battery --out serving/battery.md $(ARGS)
 
 # Only sets under MIT or Apache-2.0 train the shipped artifact; see training/starter.md.
 DATA ?= ../shared/data

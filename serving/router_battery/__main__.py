@@ -1,0 +1,5 @@
+"""Start the command `python -m router_battery`."""
+
+from router_battery.cli import app
+
+app()

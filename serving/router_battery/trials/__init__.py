@@ -1,0 +1,1 @@
+"""The trials, one a module; each has `run(scale, folder)`."""
