@@ -68,11 +68,11 @@ def serving(
     state: Path,
     *arguments: str,
     port: int | None = None,
+    settings: Mapping[str, str] = {},
     variables: Mapping[str, str] = {},
-    **settings: str,
 ) -> Iterator[Server]:
     """A server that is ready; whatever is left of it at the end is killed."""
-    server = launched(state, *arguments, port=port, variables=variables, **settings)
+    server = launched(state, *arguments, port=port, settings=settings, variables=variables)
     try:
         wait_ready(server)
         yield server
@@ -84,8 +84,8 @@ def launched(
     state: Path,
     *arguments: str,
     port: int | None = None,
+    settings: Mapping[str, str] = {},
     variables: Mapping[str, str] = {},
-    **settings: str,
 ) -> Server:
     """A server that was just started, on a port that stays its own over restarts."""
     chosen = port or free_port()
@@ -97,13 +97,13 @@ def launched(
             [sys.executable, "-m", "router_serving", *options],
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            env=environment(**settings) | variables,
+            env=environment(settings) | dict(variables),
             start_new_session=True,
         )
     return Server(process, chosen, state, stderr)
 
 
-def environment(**settings: str) -> dict[str, str]:
+def environment(settings: Mapping[str, str] = {}) -> dict[str, str]:
     """The environment of a server: none of the caller's own settings."""
     inherited = {name: v for name, v in os.environ.items() if not name.startswith("ROUTER_")}
     threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}

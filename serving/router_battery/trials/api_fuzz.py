@@ -19,7 +19,7 @@ _STATUS = re.compile(rb'"status_code":(\d{3})')
 
 def run(scale: Scale, folder: Path) -> Tried:
     """Schemathesis, in a process of its own, with data that fits the document and data that not."""
-    with serving(folder / "state", max_body_bytes=str(1 << 20)) as server:
+    with serving(folder / "state", settings={"max_body_bytes": str(1 << 20)}) as server:
         scale.say("schemathesis")
         report = fuzzed(server.port, folder, n_each=scale.of(900, 8), seed=scale.seed + 1)
         n_failed = server.events("request.failed")

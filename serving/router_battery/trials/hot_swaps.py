@@ -40,7 +40,7 @@ def run(scale: Scale, folder: Path) -> Tried:
     ]
     link = folder / "state" / "artifact"
     link.symlink_to(variants[0].folder)
-    with serving(folder / "state", reload_poll_s=str(POLL_S)) as server:
+    with serving(folder / "state", settings={"reload_poll_s": str(POLL_S)}) as server:
         memory, taken = asyncio.run(_swaps(server, variants, scale, n_swaps=n_swaps))
         n_refused = server.events("artifact.refused")
         exit_code = server.stop()

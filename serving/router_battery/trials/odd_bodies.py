@@ -86,7 +86,7 @@ def run(scale: Scale, folder: Path) -> Tried:
     seen: dict[str, Value] = {}
     wrong = []
     n_silent = 0
-    with serving(folder / "state", max_body_bytes=str(LIMIT)) as server:
+    with serving(folder / "state", settings={"max_body_bytes": str(LIMIT)}) as server:
         before_kb = rss_kb(server.pids[0])
         for body in bodies(scale):
             scale.say(body.name)

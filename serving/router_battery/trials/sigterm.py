@@ -68,7 +68,7 @@ def _round(state: Path, scale: Scale, number: int, form: tuple[int, signal.Signa
     workers, sent, to_all = form
     # The queue would keep decisions for 10 s: what is in the log was flushed at the end.
     arguments = ("--workers", str(workers))
-    with serving(state, *arguments, log_flush_ms="10000") as server:
+    with serving(state, *arguments, settings={"log_flush_ms": "10000"}) as server:
         wait_for(lambda: server.n_started() >= workers)
 
         async def stopped() -> tuple[Memory, int]:

@@ -22,7 +22,7 @@ def run(scale: Scale, folder: Path) -> Tried:
     n_slow = scale.of(2000, 200)
     _allow_descriptors(n_slow + 500)
     settings = {"header_timeout_s": str(HEADER_S), "body_timeout_s": str(BODY_S)}
-    with serving(folder / "state", **settings) as server:
+    with serving(folder / "state", settings=settings) as server:
         pid = server.pids[0]
         quiet = asyncio.run(_normal(server.port, seconds=3.0))
         before, before_kb = n_descriptors(pid), rss_kb(pid)

@@ -34,7 +34,7 @@ class Sample(Struct, frozen=True):
 def run(scale: Scale, folder: Path) -> Tried:
     """Routes, outcomes, explanations, spend, metrics; tenants' file rewritten; compactions."""
     seconds = SHORT_S if scale.is_short else 60 * scale.minutes
-    with serving(folder / "state", **SETTINGS) as server:
+    with serving(folder / "state", settings=SETTINGS) as server:
         memory, samples, problems = asyncio.run(_soaked(server, scale, seconds=seconds))
         n_failed = server.events("request.failed")
         exit_code = server.stop()
