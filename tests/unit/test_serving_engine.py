@@ -1,3 +1,4 @@
+import asyncio
 import json
 import time
 from collections.abc import Mapping
@@ -55,7 +56,7 @@ class Served:
             overrides=PolicyOverrides(),
             headers={},
         )
-        answered = self.engine.answer(call, started_ns=time.perf_counter_ns())
+        answered = asyncio.run(self.engine.answer(call, started_ns=time.perf_counter_ns()))
         self.engine.record(answered)
         return answered.answer.decision_id
 
