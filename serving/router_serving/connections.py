@@ -10,6 +10,9 @@ from router_serving.settings import Settings
 
 MAX_REFUSED: Final = 256
 """Connections beyond the limit that are told so; any further one is closed without a word."""
+RAW_BYTES_EACH: Final = 2
+"""Bytes on the wire for each byte of the largest body: sizes of chunks, and what trails them."""
+RAW_BYTES_MORE: Final = 64 * 1024
 EVICTABLE_S: Final = 1.0
 """How long a connection has to be quiet before it is closed to make room for another."""
 
@@ -27,6 +30,7 @@ class Connections:
     def __init__(self, settings: Settings, *, registry: CollectorRegistry) -> None:
         self.head_timeout_s = settings.header_timeout_s
         self.body_timeout_s = settings.body_timeout_s
+        self.max_raw_bytes = RAW_BYTES_EACH * settings.max_body_bytes + RAW_BYTES_MORE
         self.limit = settings.max_connections
         self._admitted: set[Connection] = set()
         self._refused: set[Connection] = set()

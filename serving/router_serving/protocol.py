@@ -18,6 +18,7 @@ from router_serving.connections import Connections
 from router_serving.errors import (
     PROBLEM_TYPE,
     OverloadedError,
+    PayloadTooLargeError,
     TooSlowError,
     problem,
     problem_headers,
@@ -65,6 +66,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.on_lost: Callable[[], None] | None = None
         self._at = _BETWEEN
         self._n_head_bytes = 0
+        self._n_body_bytes = 0
         self._n_chunk_bytes = 0
         self._is_deaf = False
         self._is_refused = False
@@ -106,6 +108,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._n_chunk_bytes = len(data)
         if self._at is not _BODY:
             self._n_head_bytes += len(data)
+        else:
+            self._n_body_bytes += len(data)
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
@@ -117,8 +121,10 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         if self._at is not _BODY and self._n_head_bytes > MAX_HEAD_BYTES:
             self._reject(HeadTooLargeError(MAX_HEAD_BYTES))
-            return
-        self._await(self._owed())
+        elif self._at is _BODY and self._n_body_bytes > self._guard.max_raw_bytes:
+            self._reject(PayloadTooLargeError(self._guard.max_raw_bytes))
+        else:
+            self._await(self._owed())
 
     def close(self) -> None:
         """Close the connection, which is quiet."""
@@ -134,12 +140,17 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = {STATE: {STATE: self}}
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; those that trail a body are not kept, however many they are."""
+        if self._at is _HEAD:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """The head is there: start the call, unless it is too large."""
         is_doubtful = self._n_head_bytes + self._n_chunk_bytes > MAX_HEAD_BYTES
         if is_doubtful and _size_of(self.url, self.headers) > MAX_HEAD_BYTES:
             raise HeadTooLargeError(MAX_HEAD_BYTES)
-        self._at, self._n_head_bytes = _BODY, 0
+        self._at, self._n_head_bytes, self._n_body_bytes = _BODY, 0, 0
         self._guard.busy(self)
         super().on_headers_complete()
 
@@ -204,9 +215,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _reject(self, cause: BaseException | None) -> None:
-        is_told = isinstance(cause, HeadTooLargeError | MalformedHttpError)
-        error = cause if is_told else MalformedHttpError("request: it is no valid HTTP/1.1")
-        assert isinstance(error, RouterError)
+        error: RouterError = MalformedHttpError("request: it is no valid HTTP/1.1")
+        if isinstance(cause, RouterError):
+            error = cause
         self._guard.closed(error.code)
         self._end(error)
 

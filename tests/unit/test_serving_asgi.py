@@ -4,18 +4,24 @@ from collections.abc import Sequence
 import pytest
 
 from router_serving.asgi import (
+    Bodies,
     Message,
+    Receive,
     header_value,
     headers_of,
     query_flag,
-    read_body,
     respond,
     respond_problem,
 )
-from router_serving.errors import ClientGoneError, PayloadTooLargeError
+from router_serving.errors import (
+    ClientGoneError,
+    EncodingError,
+    OverloadedError,
+    PayloadTooLargeError,
+)
 
 
-def read(chunks: Sequence[bytes], *, limit: int, content_length: str | None = None) -> bytes:
+def receiving(chunks: Sequence[bytes]) -> Receive:
     messages: list[Message] = [
         {"type": "http.request", "body": chunk, "more_body": i < len(chunks) - 1}
         for i, chunk in enumerate(chunks)
@@ -24,7 +30,18 @@ def read(chunks: Sequence[bytes], *, limit: int, content_length: str | None = No
     async def receive() -> Message:
         return messages.pop(0) if messages else {"type": "http.disconnect"}
 
-    return asyncio.run(read_body(receive, limit=limit, content_length=content_length))
+    return receive
+
+
+def read(
+    chunks: Sequence[bytes], *, limit: int = 4, max_arriving: int = 100, **headers: str
+) -> bytes:
+    bodies = Bodies(limit, max_arriving=max_arriving)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        return asyncio.run(bodies.read(receiving(chunks), named))
+    finally:
+        assert bodies.arriving == 0
 
 
 def test_chunks_are_joined() -> None:
@@ -44,6 +61,53 @@ def test_a_body_over_the_limit_is_refused_however_it_is_cut(chunks: list[bytes])
 def test_a_declared_length_over_the_limit_is_refused_before_reading() -> None:
     with pytest.raises(PayloadTooLargeError):
         read([], limit=4, content_length="5")
+
+
+def test_a_declared_length_of_more_digits_than_numbers_have_is_refused() -> None:
+    with pytest.raises(PayloadTooLargeError):
+        read([], content_length="9" * 5000)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", " GZip", "br", "identity, gzip", "gzip\u00b2"])
+def test_an_encoded_body_is_refused_before_reading(encoding: str) -> None:
+    with pytest.raises(EncodingError, match="expected identity"):
+        read([], content_encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity ", ""])
+def test_no_encoding_is_none(encoding: str) -> None:
+    assert read([b"ab"], content_encoding=encoding) == b"ab"
+
+
+def halting(gate: asyncio.Event) -> Receive:
+    """A caller that sends 40 bytes, and 40 more when the gate opens."""
+    parts = iter([True, False])
+
+    async def receive() -> Message:
+        if not (is_first := next(parts)):
+            await gate.wait()
+        return {"type": "http.request", "body": b"x" * 40, "more_body": is_first}
+
+    return receive
+
+
+def test_bodies_that_arrive_in_parts_share_a_bound_of_memory() -> None:
+    async def test() -> None:
+        bodies, gate = Bodies(100, max_arriving=150), asyncio.Event()
+        held = [asyncio.ensure_future(bodies.read(halting(gate), {})) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadedError, match="at most 150"):
+            await bodies.read(receiving([b"y" * 40, b"y"]), {})
+        assert await bodies.read(receiving([b"z" * 40]), {}) == b"z" * 40  # nothing to hold
+        held.pop().cancel()
+        await asyncio.sleep(0)
+        assert bodies.arriving == 80
+        held.pop().cancel()
+        gate.set()
+        assert await held.pop() == b"x" * 80
+        assert bodies.arriving == 0
+
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("declared", ["-1", "five", "\u00b2", ""])
