@@ -18,6 +18,7 @@ from uvicorn.supervisors import Multiprocess
 from router_model.errors import RouterError
 from router_serving.access import checked_keys
 from router_serving.app import Service
+from router_serving.descriptors import file_limit_warning, raised_file_limit
 from router_serving.errors import StartError
 from router_serving.keys import keys_path
 from router_serving.keys_cli import keys_app
@@ -79,7 +80,10 @@ def serve(
         raise typer.Exit(1) from None
     configure_logging()
     with listener:
+        limit = raised_file_limit()
         typer.echo(welcome(settings, loaded, port=listener.getsockname()[1]))
+        if warning := file_limit_warning(limit, max_connections=settings.max_connections):
+            typer.echo(f"  WARNING: {warning}")
         sys.exit(run(settings, loaded, listener))
 
 
