@@ -124,6 +124,12 @@ local function expire(id, known)
   end
 end
 
+-- Settle bills that waited, in the order of their attempts.
+local function settle_waited(id, known, waited)
+  table.sort(waited, function(one, other) return one.attempt < other.attempt end)
+  for _, said in ipairs(waited) do settle(others, id, known, said) end
+end
+
 local function bill(said)
   local id = id_of(said)
   local known = decision(id) or new_decision(id, 'waiting')
@@ -196,7 +202,7 @@ local function hold(said)
   local waited = known.bills
   known = new_decision(id, 'open')
   take(id, known, said)
-  for _, early in ipairs(waited) do settle(others, id, known, early) end
+  settle_waited(id, known, waited)
 end
 
 -- What is due ---------------------------------------------------------------------------------
@@ -213,6 +219,6 @@ local function end_waiting()
     for _, said in ipairs(waited) do
       for _, at in ipairs(said.unreserved) do charge_at(known, at) end
     end
-    for _, said in ipairs(waited) do settle(others, id, known, said) end
+    settle_waited(id, known, waited)
   end
 end

@@ -8,15 +8,12 @@ not reached it, so money may be spent twice after one.
 
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from msgspec import Struct
 
 from router_serving.errors import LedgerError
-
-if TYPE_CHECKING:
-    from valkey import Valkey
 
 T = TypeVar("T")
 
@@ -34,6 +31,19 @@ _REQUIRED: Final = {
     "no-appendfsync-on-rewrite": "no",
 }
 _KEEPS_ALL: Final = "noeviction"
+
+
+class Client(Protocol):
+    """What is used of valkey.Valkey, which types most of its answers for asyncio too."""
+
+    def execute_command(self, *words: str | bytes | int) -> Any:
+        """The answer to one command."""
+
+    def pipeline(self, transaction: bool) -> Any:
+        """Collects commands, and sends them at once."""
+
+    def close(self) -> None:
+        """Give back the connections."""
 
 
 class Address(Struct, frozen=True):
@@ -90,7 +100,7 @@ class ValkeyLink:
         self._is_checked = False
         self._client = _client(address)
 
-    def call(self, ask: "Callable[[Valkey], T]", *, is_repeatable: bool = True) -> T:
+    def call(self, ask: Callable[[Client], T], *, is_repeatable: bool = True) -> T:
         """What `ask` returns, asked once the server is known to be durable.
 
         What may be done twice is asked again where the connection broke, but not after a timeout.
@@ -115,7 +125,7 @@ class ValkeyLink:
         """Give back the connections."""
         self._client.close()
 
-    def _guarded(self, ask: "Callable[[Valkey], T]") -> T:
+    def _guarded(self, ask: Callable[[Client], T]) -> T:
         from valkey.exceptions import ConnectionError as NoConnectionError
         from valkey.exceptions import ValkeyError
 
@@ -127,18 +137,18 @@ class ValkeyLink:
             kind = type(error).__name__
             raise raised(f"ledger {self._shown}: {kind}: {error}") from error
 
-    def _check_role(self, client: "Valkey") -> None:
+    def _check_role(self, client: Client) -> None:
         from valkey.exceptions import ResponseError
 
         try:
-            role = client.info("replication")["role"]
+            role = client.execute_command("INFO", "replication")["role"]
         except ResponseError as error:
             self._distrust(f"INFO is refused ({error})")
             return
         if role != "master":
             raise LedgerError(f"ledger {self._shown}: got a replica (role {role}); expected master")
 
-    def _check_settings(self, client: "Valkey") -> None:
+    def _check_settings(self, client: Client) -> None:
         from valkey.exceptions import ResponseError
 
         try:
@@ -161,21 +171,21 @@ class ValkeyLink:
             )
 
 
-def _client(address: Address) -> "Valkey":
+def _client(address: Address) -> Client:
     """A client that connects at its first call."""
     if find_spec("valkey") is None:
         raise LedgerError("ledger_url: needs the client; run pip install 'router-model[shared]'")
     from valkey import Valkey
 
-    client: Valkey = Valkey.from_url(
+    client: Client = Valkey.from_url(
         address.url, socket_connect_timeout=CONNECT_S, socket_timeout=READ_S
     )
     return client
 
 
-def _setting(client: "Valkey", name: str) -> str | None:
+def _setting(client: Client, name: str) -> str | None:
     """A setting's value; None where the server has no such setting, or does not show it."""
-    value = client.config_get(name).get(name)
+    value = client.execute_command("CONFIG GET", name).get(name)
     return None if value is None else str(value)
 
 

@@ -10,17 +10,14 @@ import time
 from collections.abc import Mapping, Sequence
 from hashlib import sha1
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from router_serving.ledger import types
 from router_serving.ledger.sqlite_books import ACCOUNT_KEPT_S
 from router_serving.ledger.types import Balance, Batch, Committed, Pace, Switch
-from router_serving.ledger.valkey_link import ValkeyLink, address_of
-
-if TYPE_CHECKING:
-    from valkey import Valkey
+from router_serving.ledger.valkey_link import Client, ValkeyLink, address_of
 
 _COMMIT: Final = ("valkey_state.lua", "valkey_decisions.lua", "valkey_commit.lua")
 _CLAIM: Final = ("valkey_claim.lua",)
@@ -108,20 +105,21 @@ class ValkeyStore:
 
     def switches(self) -> Sequence[Switch]:
         """The switches that are on."""
-        rows = self._link.call(lambda client: client.hgetall(self._root + "switches"))
+        rows = self._link.call(
+            lambda client: client.execute_command("HGETALL", self._root + "switches")
+        )
         found = [msgspec.msgpack.decode(row, type=Switch) for row in rows.values()]
         return sorted(found, key=lambda switch: switch.subject)
 
     def switch_on(self, switch: Switch) -> None:
         """Stop a subject, for every process, until it is switched off."""
-        row = msgspec.msgpack.encode(switch)
-        self._link.call(lambda client: client.hset(self._root + "switches", switch.subject, row))
+        words = ("HSET", self._root + "switches", switch.subject, msgspec.msgpack.encode(switch))
+        self._link.call(lambda client: client.execute_command(*words))
 
     def switch_off(self, subject: str) -> bool:
         """Let a subject go on; False when it was not stopped."""
-        n_gone = self._link.call(
-            lambda client: client.hdel(self._root + "switches", subject), is_repeatable=False
-        )
+        words = ("HDEL", self._root + "switches", subject)
+        n_gone = self._link.call(lambda client: client.execute_command(*words), is_repeatable=False)
         return bool(n_gone)
 
     def claim(self, notice: str, *, until_s: float) -> bool:
@@ -142,7 +140,7 @@ class ValkeyStore:
     def _hashes(self, places: Sequence[str], names: Sequence[str]) -> list[list[bytes | None]]:
         """The named values of each place, in one turn."""
 
-        def ask(client: "Valkey") -> list[list[bytes | None]]:
+        def ask(client: Client) -> list[list[bytes | None]]:
             pipeline = client.pipeline(transaction=False)
             for place in places:
                 pipeline.hmget(self._root + place, list(names))
@@ -160,11 +158,11 @@ class _Script:
         self._source = "".join(folder.joinpath(name).read_text("utf-8") for name in names)
         self._hash = sha1(self._source.encode(), usedforsecurity=False).hexdigest()
 
-    def run(self, client: "Valkey", root: str, *values: str | bytes) -> Any:
+    def run(self, client: Client, root: str, *values: str | bytes) -> Any:
         """What the script answers."""
         from valkey.exceptions import NoScriptError
 
         try:
-            return client.evalsha(self._hash, 1, root, *values)
+            return client.execute_command("EVALSHA", self._hash, 1, root, *values)
         except NoScriptError:
-            return client.eval(self._source, 1, root, *values)
+            return client.execute_command("EVAL", self._source, 1, root, *values)

@@ -1,0 +1,319 @@
+"""The shared ledger: servers that are refused, fail, restart or are killed."""
+
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ledger_stores import NOW, Process, account, bill, hold
+from valkey_server import DURABLE, ValkeyServer, shared_server, valkey_server
+
+from router_serving.errors import LedgerError
+from router_serving.ledger.types import Account, Balance, Charge, Count, Grant, Switch
+from router_serving.ledger.valkey_link import address_of
+from router_serving.ledger.valkey_store import ValkeyStore
+
+DAY = account()
+MOST = 2**53 - 1
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ValkeyServer]:
+    with valkey_server(tmp_path) as running:
+        yield running
+
+
+def process(server: ValkeyServer, name: str = "a", *, query: str = "") -> Process:
+    return Process(lambda: ValkeyStore(server.url + query), name)
+
+
+def configure(server: ValkeyServer, *words: str) -> None:
+    """Send one command to the server, as its operator would."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as link:
+        link.sendall(" ".join(words).encode() + b"\r\n")
+        assert link.recv(4096).startswith((b"+", b":")), words
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (("--appendonly", "no"), "got appendonly no; expected yes"),
+        (
+            ("--appendonly", "yes", "--appendfsync", "everysec"),
+            "got appendfsync everysec; expected always",
+        ),
+        (
+            (*DURABLE, "--no-appendfsync-on-rewrite", "yes"),
+            "got no-appendfsync-on-rewrite yes; expected no",
+        ),
+        (
+            (*DURABLE, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"),
+            "got maxmemory-policy allkeys-lru; expected noeviction",
+        ),
+        ((*DURABLE, "--requirepass", "right"), "Authentication"),
+    ],
+)
+def test_a_server_that_may_lose_writes_is_refused(
+    tmp_path: Path, options: tuple[str, ...], fault: str
+) -> None:
+    with valkey_server(tmp_path, *options) as server:
+        with pytest.raises(LedgerError, match=fault) as refused:
+            ValkeyStore(server.url)
+        assert server.address in str(refused.value)
+
+
+def test_a_server_with_a_limit_that_evicts_nothing_is_taken(tmp_path: Path) -> None:
+    limit = ("--maxmemory", "100mb", "--maxmemory-policy", "noeviction")
+    with valkey_server(tmp_path, *DURABLE, *limit) as server:
+        assert process(server).lease(DAY, 60) == 60
+
+
+def test_a_full_server_refuses_a_batch_as_a_whole(server: ValkeyServer) -> None:
+    a = process(server)
+    a.lease(DAY, 60)
+    configure(server, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+    configure(server, "CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(LedgerError, match="OutOfMemory"):
+        a.lease(DAY, 10)
+    configure(server, "CONFIG", "SET", "maxmemory", "0")
+    assert a.balance(DAY) == Balance(leased=60)
+    assert a.lease(DAY, 10) == 10
+
+
+def test_a_replica_is_refused(server: ValkeyServer, tmp_path: Path) -> None:
+    folder = tmp_path / "replica"
+    folder.mkdir()
+    primary = ("--replicaof", f"127.0.0.1 {server.port}")
+    with (
+        valkey_server(folder, *DURABLE, *primary) as replica,
+        pytest.raises(LedgerError, match="got a replica"),
+    ):
+        ValkeyStore(replica.url)
+
+
+def test_a_primary_that_became_a_replica_is_refused(server: ValkeyServer) -> None:
+    a = process(server)
+    a.lease(DAY, 60)
+    configure(server, "REPLICAOF", "127.0.0.1", "1")
+    with pytest.raises(LedgerError, match="ReadOnly"):
+        a.lease(DAY, 10)
+    with pytest.raises(LedgerError, match="got a replica"):
+        a.lease(DAY, 10)
+    configure(server, "REPLICAOF", "NO", "ONE")
+    assert a.lease(DAY, 10) == 10
+
+
+def test_a_server_without_its_settings_is_only_taken_on_trust(tmp_path: Path) -> None:
+    hidden = ("--rename-command", "CONFIG", "")
+    with valkey_server(tmp_path, *DURABLE, *hidden) as server:
+        with pytest.raises(LedgerError, match=r"CONFIG GET is refused.*ledger_trust_durability"):
+            ValkeyStore(server.url)
+        a = Process(lambda: ValkeyStore(server.url, trust_durability=True), "a")
+        assert a.lease(DAY, 60) == 60
+
+
+def test_trust_does_not_excuse_what_a_server_shows(tmp_path: Path) -> None:
+    with (
+        valkey_server(tmp_path, "--appendonly", "no") as server,
+        pytest.raises(LedgerError, match="got appendonly no"),
+    ):
+        ValkeyStore(server.url, trust_durability=True)
+
+
+def test_a_password_opens_the_ledger_and_is_never_told(tmp_path: Path) -> None:
+    with valkey_server(tmp_path, *DURABLE, "--requirepass", "right") as server:
+        with pytest.raises(LedgerError) as refused:
+            ValkeyStore(f"valkey://:Wr0ng@{server.address}")
+        told = str(refused.value)
+        assert server.address in told
+        assert "Wr0ng" not in told
+        store = ValkeyStore(f"redis://:right@{server.address}")
+        server.stop()
+        with pytest.raises(LedgerError) as gone:
+            store.switches()
+        assert "right" not in str(gone.value)
+
+
+def test_an_address_where_nothing_listens_is_told() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(LedgerError, match=address):
+            ValkeyStore(f"valkey://{address}")
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("http://secret@h", "scheme 'http'"),
+        ("valkey://", "expected valkey://"),
+        ("valkey://:secret@h:port", "not an address"),
+        ("valkey://:secret@h/ledger", "database 'ledger'"),
+        ("valkey://:secret@h?socket_timeout=99", "got socket_timeout"),
+        ("valkey://:secret@h?prefix=%7Ba%7D", "prefix '{a}'"),
+        ("valkey://:secret@h?prefix", "not an address"),
+    ],
+)
+def test_an_address_that_is_wrong_is_told_without_its_password(url: str, fault: str) -> None:
+    with pytest.raises(LedgerError, match=fault) as refused:
+        address_of(url)
+    assert "ledger_url" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_scripts_are_sent_again_when_the_server_forgot_them(server: ValkeyServer) -> None:
+    a = process(server)
+    assert a.lease(DAY, 10) == 10
+    configure(server, "SCRIPT", "FLUSH")
+    assert a.lease(DAY, 10) == 10
+    configure(server, "SCRIPT", "FLUSH")
+    assert a.store.claim("notice", until_s=4e9)
+
+
+def test_a_restarted_server_is_found_again_by_the_next_call(server: ValkeyServer) -> None:
+    a = process(server)
+    a.lease(DAY, 60)
+    server.stop()
+    with pytest.raises(LedgerError, match=server.address):
+        a.balance(DAY)
+    server.start()
+    assert a.balance(DAY) == Balance(leased=60)
+    server.stop()
+    server.start()
+    assert a.lease(DAY, 10) == 10
+
+
+def test_a_server_that_came_back_less_durable_is_refused(server: ValkeyServer) -> None:
+    a = process(server)
+    server.stop()
+    with pytest.raises(LedgerError):
+        a.say()
+    server.start()
+    configure(server, "CONFIG", "SET", "appendfsync", "everysec")
+    with pytest.raises(LedgerError, match="got appendfsync everysec"):
+        a.say()
+
+
+def test_nothing_that_was_answered_is_lost_when_the_server_is_killed(server: ValkeyServer) -> None:
+    wide = account(cap=10**9)
+    answered: dict[str, int] = {}
+
+    def spend(name: str) -> None:
+        a = process(server, name)
+        for i in range(100_000):
+            decision = f"{name}{i}"
+            try:
+                a.lease(wide, 7)
+                a.say(holds=(hold(decision, Charge(wide, 7)),), bills=(bill(decision, 5),))
+            except LedgerError:
+                return
+            answered[name] = i + 1
+
+    threads = [threading.Thread(target=spend, args=(name,)) for name in "xyz"]
+    for thread in threads:
+        thread.start()
+    killer = process(server, "killer")
+    while killer.balance(wide).settled < 300:
+        pass
+    server.stop(signal.SIGKILL)
+    for thread in threads:
+        thread.join()
+    server.start()
+    left = process(server, "later").balance(wide)
+    # of each process one batch may have been carried out whose answer was lost
+    n_answered = sum(answered.values())
+    assert n_answered > 0
+    assert 5 * n_answered <= left.settled <= 5 * (n_answered + len(threads))
+    assert left.leased <= 7 * len(threads)
+    assert left.held == 0
+
+
+def test_a_server_that_stands_still_is_told_and_tried_again(server: ValkeyServer) -> None:
+    a = process(server)
+    a.lease(DAY, 10)
+    batch = a.batch(grants=(Grant(account=DAY, amount=50),))
+    server.send(signal.SIGSTOP)
+    with pytest.raises(LedgerError, match=f"{server.address}.*Timeout"):
+        a.store.commit(batch)
+    with pytest.raises(LedgerError, match=server.address):
+        a.store.commit(batch)
+    server.send(signal.SIGCONT)
+    # it may also carry out what it was sent before it stood still
+    assert a.store.commit(batch).granted == (50,)
+    assert a.balance(DAY) == Balance(leased=60)
+
+
+def test_ledgers_under_two_prefixes_do_not_mix(server: ValkeyServer) -> None:
+    places = {"": 60, "?prefix=staging": 50, "/1": 40, "/1?prefix=staging": 30}
+    stores = {query: process(server, query=query) for query in places}
+    for query, amount in places.items():
+        assert stores[query].lease(DAY, amount) == amount
+        stores[query].store.switch_on(Switch(subject=query or "all", reason="r", since_s=NOW))
+        stores[query].say(counts=(Count(subject="all", minute=int(NOW // 60), calls=amount),))
+        assert stores[query].store.claim("notice", until_s=4e9)
+    for query, amount in places.items():
+        assert stores[query].balance(DAY) == Balance(leased=amount)
+        assert [switch.subject for switch in stores[query].store.switches()] == [query or "all"]
+        assert stores[query].store.pace("all", now_s=NOW).calls == amount
+
+
+def test_amounts_up_to_the_largest_stay_exact() -> None:
+    a = process(shared_server(), query="?prefix=largest")
+    wide = account(cap=MOST)
+    assert a.lease(wide, MOST) == MOST
+    a.say(returns=(Charge(wide, 1),))
+    assert a.balance(wide) == Balance(leased=MOST - 1)
+    a.say(holds=(hold("d", Charge(wide, 1), Charge(wide, MOST - 3)),))
+    assert a.balance(wide) == Balance(held=MOST - 3, leased=2)
+    assert a.lease(wide, 5) == 1
+    a.say(bills=(bill("d", MOST - 4),))
+    assert a.balance(wide) == Balance(settled=MOST - 4, leased=3)
+
+
+def test_names_may_hold_any_character() -> None:
+    a = process(shared_server(), name="a:{}\0é", query="?prefix=names")
+    odd = Account(key='microusd|tenant:{a}"\n\0é|day', unit="microusd", cap=100, ends_s=NOW + 9)
+    assert a.reserve("d:\0'}é", Charge(odd, 20)).kept == ()
+    assert a.balance(odd) == Balance(held=20)
+
+
+def test_many_decisions_go_in_one_batch() -> None:
+    a = process(shared_server(), query="?prefix=many")
+    wide = account(cap=10**9)
+    a.lease(wide, 10**6)
+    n = 3000
+    holds = tuple(hold(f"d{i}", Charge(wide, 20), expires_s=NOW + 60) for i in range(n))
+    answer = a.say(holds=holds, bills=tuple(bill(f"d{i}", 12) for i in range(0, n, 2)))
+    assert len(answer.billed) == n // 2
+    assert a.balance(wide) == Balance(settled=6 * n, held=10 * n, leased=10**6 - 20 * n)
+    n_expired = sum(a.say(at=NOW + 61).n_expired for _ in range(10))
+    assert n_expired == n // 2
+    assert a.balance(wide) == Balance(settled=6 * n, leased=10**6 - 20 * n)
+
+
+def test_old_accounts_go_with_what_is_leased_of_them() -> None:
+    a = process(shared_server(), query="?prefix=old")
+    minute = account("minute", unit="requests", ends_s=NOW + 60)
+    a.lease(minute, 20)
+    a.lease(DAY, 20)
+    a.say(at=NOW + 119)
+    assert a.balance(minute) == Balance(leased=20)
+    a.say(at=NOW + 121, returns=(Charge(minute, 20),))
+    assert a.balance(minute) == Balance()
+    assert a.balance(DAY) == Balance(leased=20)
+    assert process(shared_server(), "b", query="?prefix=old").say(at=NOW + 5000).n_expired == 0
+    assert a.balance(minute) == a.balance(DAY) == Balance()
+
+
+def test_a_notice_whose_answer_was_lost_is_still_claimed(server: ValkeyServer) -> None:
+    a, b = process(server), process(server, "b")
+    server.send(signal.SIGSTOP)
+    with pytest.raises(LedgerError):
+        a.store.claim("notice", until_s=4e9)
+    server.send(signal.SIGCONT)
+    first = b.store.claim("notice", until_s=4e9)
+    # whether or not the lost claim was carried out, exactly one of them has it
+    assert a.store.claim("notice", until_s=4e9) is not first
+    assert not a.store.claim("notice", until_s=4e9)
