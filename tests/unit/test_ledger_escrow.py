@@ -16,7 +16,10 @@ class Clock:
 
 
 def escrow(clock: Clock | None = None) -> Escrow:
-    return Escrow(share=1 / 64, clock=clock or Clock())
+    clock = clock or Clock()
+    kept = Escrow(share=1 / 64, clock=clock, wall=clock)
+    kept.alive(until_s=clock.now_s + 900)
+    return kept
 
 
 def leased(kept: Escrow, account: Account, amount: int) -> None:
@@ -90,3 +93,14 @@ def test_at_the_end_everything_goes_back_and_after_a_failure_nothing() -> None:
     leased(kept, DAY, 100)
     kept.forget()
     assert (kept.free(DAY), kept.surplus(all_of_it=True)) == (0, [])
+
+
+def test_a_lease_that_has_lapsed_is_not_given_away() -> None:
+    clock = Clock()
+    kept = escrow(clock)
+    leased(kept, DAY, 100)
+    clock.now_s += 899
+    assert kept.take([Charge(DAY, 10)])
+    clock.now_s += 1
+    assert not kept.take([Charge(DAY, 10)])
+    assert kept.free(DAY) == 0

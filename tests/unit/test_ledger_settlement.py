@@ -40,3 +40,9 @@ def test_an_outcome_that_says_nothing_of_the_cost_is_no_bill() -> None:
     assert bill(Outcome(decision_id="d", model=MODEL.id, adequate=True)) is None
     unknown = Usage(input_tokens=10, output_tokens=10)
     assert bill(Outcome(decision_id="d", model="unheard of", usage=unknown)) is None
+
+
+def test_an_absurd_cost_is_cut_to_what_a_store_can_hold() -> None:
+    found = bill(Outcome(decision_id="d", model="m", cost_usd=1e300))
+    assert found is not None
+    assert found.amounts["microusd"] == 10**15

@@ -37,12 +37,16 @@ class _Lease:
 class Escrow:
     """The free units of this process by account; `share` of a cap is leased at once.
 
-    `clock` gives seconds that never go back.
+    `clock` gives seconds that never go back, `wall` those by which leases lapse in the ledger.
     """
 
-    def __init__(self, *, share: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, *, share: float, clock: Callable[[], float], wall: Callable[[], float]
+    ) -> None:
         self._share = share
         self._clock = clock
+        self._wall = wall
+        self._lapses_s = 0.0
         self._leases: dict[str, _Lease] = {}
 
     def __len__(self) -> int:
@@ -50,6 +54,8 @@ class Escrow:
 
     def take(self, charges: Sequence[Charge]) -> bool:
         """Take every charge, or none of them when one exceeds what is free."""
+        if self._wall() >= self._lapses_s:  # others may have got it meanwhile
+            self.forget()
         now_s = self._clock()
         leases = [self._lease(charge.account, now_s) for charge in charges]
         if any(lease.free < c.amount for lease, c in zip(leases, charges, strict=True)):
@@ -105,6 +111,10 @@ class Escrow:
             lease.free += amount
             lease.is_asked = False
             lease.dry_until_s = now_s + DRY_S if amount < grant.amount else 0.0
+
+    def alive(self, *, until_s: float) -> None:
+        """Take note that what is leased stays so until a time of the wall clock."""
+        self._lapses_s = until_s
 
     def refilled(self) -> None:
         """Take note that somebody gave something back: every account may be asked for again."""

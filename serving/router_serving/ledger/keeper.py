@@ -1,8 +1,7 @@
 """Carries what a process has to say to the ledger's store, in batches, off the event loop.
 
-Everything waiting is one batch and one transaction. After a failure nobody knows what the store
-took in, so this process goes on under a new name: what was leased under the old one lapses there
-by itself, and only what is safe to say twice, the holds, is said again.
+Everything waiting is one batch and one transaction. After a failure nobody knows whether the store
+took it in, so it is said again, unchanged and under its number, before anything else is.
 """
 
 import asyncio
@@ -12,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 import structlog
-from msgspec import Struct, structs
+from msgspec import Struct
 from ulid import ULID
 
 from router_serving.errors import LedgerError
@@ -31,7 +30,7 @@ from router_serving.ledger.types import (
 T = TypeVar("T")
 Answer = tuple[tuple[int, ...], tuple[Billed, ...]]
 # Holds that wait for a store that doesn't answer; beyond them the oldest are not written, and
-# their calls stay covered by the lease until it lapses.
+# their calls stay covered by the lease.
 MAX_HOLDS: Final = 50_000
 _log = structlog.get_logger(__name__)
 
@@ -53,14 +52,12 @@ class Keeper:
         *,
         hold_s: float,
         clock: Callable[[], float],
-        granted: Callable[[Sequence[Grant], Sequence[int]], None],
-        committed: Callable[[Committed], None],
+        committed: Callable[[Batch, Committed], None],
         failed: Callable[[LedgerError], None],
     ) -> None:
         self._store = store
         self._hold_s = hold_s
         self._clock = clock
-        self._granted = granted
         self._committed = committed
         self._failed = failed
         self._worker = _name()
@@ -68,7 +65,8 @@ class Keeper:
         self._returns: list[Charge] = []
         self._holds: list[Hold] = []
         self._counts: list[Count] = []
-        self._again: list[Batch] = []
+        self._in_doubt: Batch | None = None
+        self._number = 0
         self._wake = asyncio.Event()
         self._is_closing = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
@@ -77,7 +75,7 @@ class Keeper:
     @property
     def has_something_to_say(self) -> bool:
         """True while something waits for a batch."""
-        waiting = (self._questions, self._returns, self._holds, self._counts, self._again)
+        waiting = (self._questions, self._returns, self._holds, self._counts, self._in_doubt)
         return any(waiting)
 
     async def grant(self, grants: tuple[Grant, ...]) -> tuple[int, ...]:
@@ -146,53 +144,54 @@ class Keeper:
         return await answer
 
     async def _commit_waiting(self) -> None:
-        again, self._again = self._again, []
+        """Settle what is in doubt, then commit what waits; who waits is told if either fails."""
         questions, self._questions = self._questions, []
-        holds, self._holds = self._holds, []
-        batch = Batch(
-            worker=self._worker,
-            now_s=self._clock(),
-            hold_s=self._hold_s,
-            returns=tuple(self._returns),
-            holds=tuple(holds),
-            bills=tuple(bill for question in questions for bill in question.bills),
-            grants=tuple(grant for question in questions for grant in question.grants),
-            counts=tuple(self._counts),
-        )
-        self._returns, self._counts = [], []
         try:
-            for earlier in again:
-                self._committed(structs.replace(await self._sent(earlier), kept=()))
-            committed = await self._sent(batch)
+            if self._in_doubt is not None:
+                await self._commit(self._in_doubt)
+            committed = await self._commit(self._batch(questions))
         except LedgerError as error:
-            self._broke(error, again, batch, questions)
+            self._broke(error, questions)
+            return
+        except Exception as error:  # noqa: BLE001  # the ledger outlives a batch nobody foresaw
+            _log.exception("ledger.batch_lost")
+            self._in_doubt = None
+            self._broke(LedgerError(f"a batch was lost: {type(error).__name__}"), questions)
             return
         self.last_error = None
-        # Taken in here, for whoever asked may have hung up.
-        self._granted(batch.grants, committed.granted)
-        self._committed(committed)
         _answer(questions, committed)
 
-    async def _sent(self, batch: Batch) -> Committed:
-        return await self.off_loop(lambda store: store.commit(batch))
-
-    def _broke(
-        self, error: LedgerError, again: list[Batch], batch: Batch, questions: list[Question]
-    ) -> None:
-        """Keep what may be said again, and tell those who wait that it failed.
-
-        Holds of calls that were answered meanwhile came out of the same leases.
-        """
+    def _broke(self, error: LedgerError, questions: list[Question]) -> None:
         self.last_error = str(error)
-        self._worker = _name()
-        holds = (*batch.holds, *self._holds)
-        self._holds, self._returns = [], []
-        kept = structs.replace(batch, returns=(), holds=holds, bills=(), grants=(), counts=())
-        self._again = [old for old in (*again, kept) if old.holds]
         for question in questions:
             if question.answer is not None and not question.answer.done():
                 question.answer.set_exception(LedgerError(str(error)))
         self._failed(error)
+
+    async def _commit(self, batch: Batch) -> Committed:
+        self._in_doubt = batch
+        answer = await self.off_loop(lambda store: store.commit(batch))
+        self._in_doubt = None
+        # Taken in here, for whoever asked may have hung up.
+        self._committed(batch, answer)
+        return answer
+
+    def _batch(self, questions: list[Question]) -> Batch:
+        """Everything that waits, and nothing of it waits any more."""
+        self._number += 1
+        batch = Batch(
+            worker=self._worker,
+            number=self._number,
+            now_s=self._clock(),
+            hold_s=self._hold_s,
+            returns=tuple(self._returns),
+            holds=tuple(self._holds),
+            bills=tuple(bill for question in questions for bill in question.bills),
+            grants=tuple(grant for question in questions for grant in question.grants),
+            counts=tuple(self._counts),
+        )
+        self._returns, self._holds, self._counts = [], [], []
+        return batch
 
 
 def _answer(questions: list[Question], committed: Committed) -> None:

@@ -27,7 +27,15 @@ from router_serving.ledger.settlement import bill_of
 from router_serving.ledger.soft_caps import SoftCaps
 from router_serving.ledger.subjects import tenant_subject
 from router_serving.ledger.switches import Switches
-from router_serving.ledger.types import Account, Balance, Billed, Committed, Hold, LedgerStore
+from router_serving.ledger.types import (
+    Account,
+    Balance,
+    Batch,
+    Billed,
+    Committed,
+    Hold,
+    LedgerStore,
+)
 
 T = TypeVar("T")
 # How soon others see that something is wanted, and a kill switch or a soft cap is obeyed.
@@ -59,13 +67,12 @@ class Ledger:
         self._alarm = alarm
         self._clock = clock
         self._book = AccountBook()
-        self._escrow = Escrow(share=lease_share, clock=time.monotonic)
+        self._escrow = Escrow(share=lease_share, clock=time.monotonic, wall=clock)
         self._wanted: frozenset[str] = frozenset()
         self._keeper = Keeper(
             store,
             hold_s=hold_s,
             clock=clock,
-            granted=self._escrow.granted,
             committed=self._committed,
             failed=self._failed,
         )
@@ -220,7 +227,11 @@ class Ledger:
         if len(self._escrow) or self._keeper.has_something_to_say:
             self._keeper.look()
 
-    def _committed(self, committed: Committed) -> None:
+    def _committed(self, batch: Batch, committed: Committed) -> None:
+        if committed.is_new:
+            self._escrow.forget()
+        self._escrow.alive(until_s=batch.now_s + batch.hold_s)
+        self._escrow.granted(batch.grants, committed.granted)
         self._escrow.put_back(committed.kept)
         self._wanted |= committed.wanted
         self._metrics.committed(committed)
@@ -244,6 +255,5 @@ class Ledger:
         )
 
     def _failed(self, error: LedgerError) -> None:
-        self._escrow.forget()
         self._metrics.failed()
         _log.error("ledger.failed", error=str(error))

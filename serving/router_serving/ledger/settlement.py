@@ -1,12 +1,16 @@
 """From what was reported of a call to the bill that the ledger settles."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from router_model.catalog import Catalog
 from router_model.exploration import microusd
 from router_model.pricing import call_cost_microusd
 from router_model.types import Outcome
 from router_serving.ledger.types import Account, Bill, Unit
+
+# Far above any bill, and small enough for every store's integers.
+MAX_BILL_USD: Final = 1e9
 
 
 def bill_of(
@@ -38,8 +42,8 @@ def bill_of(
 
 def _cost(outcome: Outcome, catalog: Catalog) -> int | None:
     if outcome.cost_usd is not None:
-        return microusd(outcome.cost_usd)
+        return microusd(min(outcome.cost_usd, MAX_BILL_USD))
     card = catalog.resolve(outcome.model)
     if outcome.usage is not None and card is not None and card.price is not None:
-        return call_cost_microusd(card.price, outcome.usage)
+        return min(call_cost_microusd(card.price, outcome.usage), microusd(MAX_BILL_USD))
     return None if outcome.error is None else 0
