@@ -1,69 +1,17 @@
-import asyncio
-import json
-import time
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
 from routers import router
+from served_engine import Served
 
 from router_model.policy import CheapestAdequate
-from router_model.router import Router
 from router_model.terms import Exploration, Terms
-from router_model.types import Caller, Outcome, PolicyOverrides
+from router_model.types import Outcome
 from router_serving.canary import CANARY, CHAMPION, CanaryMonitor
-from router_serving.engine import Engine
-from router_serving.envelope import Call
 from router_serving.exploration_budget import ExplorationBudgets
 from router_serving.rollout import Rollout
 from router_serving.rollout_file import RolloutFile
-from router_serving.settings import Settings
-from router_serving.telemetry import Metrics
 from router_serving.tenants import Tenants, TenantSettings
-from router_serving.writer import LogWriter
 
-BODY = json.dumps({"messages": [{"role": "user", "content": "fix the test"}]}).encode()
 NEAR = CheapestAdequate(near_tie=1e6)
-
-
-class Rows:
-    """A log in memory."""
-
-    def __init__(self) -> None:
-        self.rows: list[Mapping[str, Any]] = []
-
-    def append(self, rows: Any) -> None:
-        self.rows += rows
-
-    def close(self) -> None:
-        pass
-
-
-class Served:
-    """An engine, and what it logs."""
-
-    def __init__(self, asked: Router) -> None:
-        self.log = Rows()
-        self.metrics = Metrics()
-        self.writer = LogWriter(self.log, max_rows=10_000, flush_s=10.0, metrics=self.metrics)
-        self.engine = Engine(asked, settings=Settings(), writer=self.writer, metrics=self.metrics)
-
-    def ask(self, session: str = "s1", *, tenant: str = "acme") -> str:
-        call = Call(
-            body=BODY,
-            wire_format=None,
-            caller=Caller(tenant=tenant, session=session),
-            overrides=PolicyOverrides(),
-            headers={},
-        )
-        answered = asyncio.run(self.engine.answer(call, started_ns=time.perf_counter_ns()))
-        self.engine.record(answered)
-        return answered.answer.decision_id
-
-    def rows(self) -> list[Mapping[str, Any]]:
-        self.writer.start()
-        self.writer.close()
-        return self.log.rows
 
 
 def rollout(mode: str, *, share: float = 0.5, shadow: bool = False) -> Rollout:
