@@ -8,7 +8,7 @@ from router_model.contract import Contracts
 from router_model.exploration import LOCKED, OVER_SOFT_CAP, PINNED
 from router_model.locks import Lock
 from router_model.policy import CheapestAdequate
-from router_model.terms import ARTIFACT, REQUEST, SETTING, SOFT_CAP, Exploration, Terms
+from router_model.terms import ARTIFACT, REQUEST, SETTING, SOFT_CAP, Exploration, Objective, Terms
 from router_model.types import ModelCard, PolicyOverrides
 
 
@@ -60,6 +60,17 @@ def _asked(
     if policy.min_adequacy > 0.0:
         return policy.min_adequacy, ARTIFACT
     return None, None
+
+
+def objective_of(overrides: PolicyOverrides, *, set_by: str | None) -> Objective:
+    """What is to be least; beyond a soft cap always the cost.
+
+    >>> objective_of(PolicyOverrides(objective="latency"), set_by=SOFT_CAP)
+    'cost'
+    """
+    if overrides.objective is None or set_by == SOFT_CAP:
+        return "cost"
+    return overrides.objective
 
 
 def exploration_of(

@@ -10,6 +10,7 @@ from msgspec import Struct
 from router_model import features
 from router_model.errors import LogError
 from router_model.exploration import BEFOREHAND
+from router_model.in_effect import objective_of
 from router_model.logged_decision import FIRST_SCHEMA as FIRST_SCHEMA
 from router_model.logged_decision import LoggedDecision, read, situation_of
 from router_model.policy import Choice, draw
@@ -66,7 +67,7 @@ def replay(record: Mapping[str, Any], router: Router) -> Replayed:
         min_adequacy=logged.min_adequacy,
         set_by=logged.contract,
         exploration=_beforehand(logged.exploration),
-        objective=(logged.overrides or _NO_OVERRIDES).objective or "cost",
+        objective=objective_of(logged.overrides or _NO_OVERRIDES, set_by=logged.contract),
     )
     model = draw(choice.distribution, decision_id=logged.decision_id)
     pairs: list[tuple[str, object, object]] = [

@@ -22,7 +22,7 @@ from router_model.encoder import StaticEncoder
 from router_model.errors import ArtifactError, NoAdmissibleModelError
 from router_model.features import Context
 from router_model.golden import check_golden
-from router_model.in_effect import exploration_of, threshold_of, within_pin
+from router_model.in_effect import exploration_of, objective_of, threshold_of, within_pin
 from router_model.locks import Lock, lock_of
 from router_model.persistence import load_predictor
 from router_model.policy import CheapestAdequate, draw
@@ -177,7 +177,7 @@ class Router:
             min_adequacy=min_adequacy,
             set_by=contract,
             exploration=exploration_of(self.policy, cards, overrides, terms, lock),
-            objective=overrides.objective or "cost",
+            objective=objective_of(overrides, set_by=contract),
         )
         model = draw(choice.distribution, decision_id=decision_id)
         card = self.catalog.models[model]
