@@ -22,6 +22,7 @@ from router_serving.descriptors import file_limit_warning, raised_file_limit
 from router_serving.errors import StartError
 from router_serving.keys import keys_path
 from router_serving.keys_cli import keys_app
+from router_serving.ledger.building import check_ledger
 from router_serving.ledger.switch_cli import switch_app
 from router_serving.protocol import GuardedProtocol
 from router_serving.reload import Loaded, load_current
@@ -72,6 +73,7 @@ def serve(
     given = {name: value for name, value in options.items() if value is not None}
     try:
         settings = settings_of(given)
+        check_ledger(settings)
         loaded = asyncio.run(load_current(settings))
         load_tenants(settings, loaded.router.catalog)
         listener = bound(settings)

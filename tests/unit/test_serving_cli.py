@@ -34,6 +34,26 @@ def test_a_refusal_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     assert len(result.stderr.strip().splitlines()) == 1
 
 
+def test_a_webhook_that_is_none_is_refused_at_start_without_being_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It was refused only by the running service, with a traceback and another exit code.
+    monkeypatch.setenv("ROUTER_WEBHOOK_URL", "ftp://hooks.example/secret-token")
+    result = CliRunner().invoke(app, ["--state-dir", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("router-serve: ROUTER_WEBHOOK_URL: expected an http://")
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "secret" not in result.output
+
+
+def test_a_ledger_that_cannot_be_used_is_refused_at_start(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"no database at all, but long enough" * 100)
+    result = CliRunner().invoke(app, ["--state-dir", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"router-serve: {tmp_path / 'ledger.sqlite'}: ")
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
 def test_options_win_over_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROUTER_PORT", "9000")
     assert settings_of({"state_dir": tmp_path}).port == 9000

@@ -15,18 +15,24 @@ from router_serving.ledger.webhook import Webhook
 from router_serving.settings import Settings
 
 
+def check_ledger(settings: Settings) -> None:
+    """Raise LedgerError or StartError where `kept_ledger` would: before anything is served."""
+    _webhook_of(settings)
+    open_store(settings).close()
+
+
 @asynccontextmanager
 async def kept_ledger(settings: Settings, *, registry: CollectorRegistry) -> AsyncIterator[Ledger]:
     """The ledger at work: holds are written and leases kept until the end, then all is returned.
 
     Raises LedgerError where the store can't be opened.
     """
+    webhook = _webhook_of(settings)
     store, claims = open_store(settings), open_store(settings)
-    url = settings.webhook_url
     notices = Notices(
         claims,
         registry=registry,
-        webhook=None if url is None else Webhook(url),
+        webhook=webhook,
     )
     paces = Paces()
     ledger = Ledger(
@@ -48,3 +54,8 @@ async def kept_ledger(settings: Settings, *, registry: CollectorRegistry) -> Asy
     finally:
         notices.close()
         claims.close()
+
+
+def _webhook_of(settings: Settings) -> Webhook | None:
+    url = settings.webhook_url
+    return None if url is None else Webhook(url)
