@@ -14,6 +14,9 @@ TRIALS = (
     "overload",
     "api_fuzz",
     "odd_bodies",
+    "compactor",
+    "bit_flips",
+    "mutated_artifacts",
     "soak",
 )
 
