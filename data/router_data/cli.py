@@ -1,17 +1,13 @@
 """The command line `router-data`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, cast
 
 import typer
 
-from router_data import log as segments
 from router_data.catalog_cli import catalog_app
-from router_data.compact import GRACE_S, missing_files
-from router_data.compact import compact as compact_log
+from router_data.cli_options import DEFAULT_STATE, State, existing, reported
 from router_data.gateway_import import DEFAULT_TENANT, import_gateway_log
 from router_data.importer import import_tables
 from router_data.logging_policy import LoggingPolicy, PolicyName
@@ -20,12 +16,18 @@ from router_data.replay_cli import replay_command
 from router_data.simulate_cli import simulate_command
 from router_data.store import Store
 from router_data.summary import summarize, summary_lines
+from router_data.upkeep_cli import (
+    compact_command,
+    repair_command,
+    retain_command,
+    snapshot_command,
+    verify_command,
+)
 from router_model.encoder import TABLE_FILE, StaticEncoder
-from router_model.errors import RouterError
 
 app = typer.Typer(
     name="router-data",
-    help="The log of decisions and outcomes: import, check, compact, count, export, replay.",
+    help="The log of decisions and outcomes: import, check, repair, compact, count, export.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -33,11 +35,12 @@ app.add_typer(catalog_app, name="catalog")
 app.command("probe")(probe_command)
 app.command("replay")(replay_command)
 app.command("simulate")(simulate_command)
+app.command("compact")(compact_command)
+app.command("verify")(verify_command)
+app.command("repair")(repair_command)
+app.command("retain")(retain_command)
+app.command("snapshot")(snapshot_command)
 
-State = Annotated[
-    Path,
-    typer.Option("--state", envvar="ROUTER_STATE_DIR", help="Folder of the service's state."),
-]
 Progress = Annotated[bool, typer.Option("--progress/--no-progress", help="Show progress bars.")]
 Policy = Annotated[
     str, typer.Option(help="full, uniform, epsilon-greedy or biased: whose outcomes to log.")
@@ -53,7 +56,6 @@ Encoder = Annotated[
         help="Artifact whose text encoder to use; default the state's, else the shipped one.",
     ),
 ]
-DEFAULT_STATE = Path("var")
 _MAX_SHOWN = 10
 STARTER = Path(str(files("router_model"))) / "starter"
 EXPORTS = {
@@ -84,7 +86,7 @@ def import_command(
 
     Example: router-data import ./bfcl --state ./var --policy epsilon-greedy --seed 1
     """
-    with _reported():
+    with reported():
         chosen = LoggingPolicy(cast(PolicyName, policy), epsilon=epsilon, seed=seed)
         report = import_tables(
             folder,
@@ -122,7 +124,7 @@ def import_log_command(
 
     Example: router-data import-log ./gateway.jsonl --state ./var
     """
-    with _reported():
+    with reported():
         report = import_gateway_log(
             file, state, encoder=_encoder(encoder, state), tenant=tenant, progress=progress
         )
@@ -140,65 +142,13 @@ def import_log_command(
 
 
 @app.command()
-def compact(
-    state: State = DEFAULT_STATE,
-    grace_s: Annotated[
-        float, typer.Option(min=0.0, help="Seconds to keep folded segments for running queries.")
-    ] = GRACE_S,
-) -> None:
-    """Fold finished segments into date-partitioned Parquet files.
-
-    Safe while the service runs; segments that are still written are left for the next time.
-
-    Example: router-data compact --state ./var
-    """
-    with _reported():
-        report = compact_log(state, grace_s=grace_s)
-    typer.echo(
-        f"{report.n_segments} segments folded: {report.n_rows} rows in {report.n_files} files; "
-        f"{report.n_skipped} segments still written, {report.n_deleted} old files deleted"
-    )
-    if report.n_corrupt:
-        typer.echo(
-            f"{report.n_corrupt} corrupt lines were left out; their segments are kept in "
-            f"{segments.log_dir(state) / 'quarantine'}",
-            err=True,
-        )
-        raise typer.Exit(1)
-
-
-@app.command()
-def verify(state: State = DEFAULT_STATE) -> None:
-    """Check every line's length and checksum and every Parquet file; exit code 1 on damage.
-
-    Example: router-data verify --state ./var
-    """
-    if not state.is_dir():
-        raise typer.BadParameter(f"--state: no folder {state}, expected the state of a service")
-    with _reported():
-        log = segments.log_dir(state)
-        report = segments.verify(log)
-        missing = missing_files(log)
-    typer.echo(
-        f"{report.n_segments} segments, {report.n_rows} good rows, {report.n_torn} torn last lines"
-    )
-    for name, lines in report.corrupt.items():
-        shown = ", ".join(str(line) for line in lines[:10])
-        typer.echo(f"corrupt: {name}: {len(lines)} lines ({shown})", err=True)
-    for path in missing:
-        typer.echo(f"missing or altered: {path}", err=True)
-    if missing or not report.is_ok:
-        raise typer.Exit(1)
-
-
-@app.command()
 def stats(state: State = DEFAULT_STATE) -> None:
     """Print rows, feedback, tenants, models, adequacy rates, spend, files and what is unusable.
 
     Example: router-data stats --state ./var
     """
-    with _reported():
-        summary = summarize(state)
+    with reported():
+        summary = summarize(existing(state))
     for line in summary_lines(summary):
         typer.echo(line)
 
@@ -222,7 +172,7 @@ def export(
         raise typer.BadParameter(f"{out}: expected a name ending in .parquet or .csv")
     if not out.parent.is_dir():
         raise typer.BadParameter(f"{out.parent}: no such folder, expected an existing one")
-    with _reported(), Store(state) as store:
+    with reported(), Store(existing(state)) as store:
         n_rows = store.export(EXPORTS[what], (), out)
     typer.echo(f"{n_rows} rows written to {out}")
 
@@ -233,13 +183,3 @@ def _encoder(folder: Path | None, state: Path) -> StaticEncoder:
         return StaticEncoder.load(folder)
     used = state / "artifact"
     return StaticEncoder.load(used if (used / TABLE_FILE).is_file() else STARTER)
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Turn our own errors into a message and exit code 1."""
-    try:
-        yield
-    except RouterError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error

@@ -16,11 +16,11 @@ from typing import Any, BinaryIO
 import msgspec
 from ulid import ULID
 
-from router_data.compact import QUARANTINE
 from router_data.contexts import TextEncoder, context_of
 from router_data.gateway_log import GatewayCall, Line, read_lines
 from router_data.log import SEGMENTS, SegmentWriter, log_dir
 from router_data.rows import ROW_SCHEMA, encode_embedding, encode_features, request_hash
+from router_data.set_aside import QUARANTINE
 from router_data.store import Store
 from router_model import features, formats
 from router_model.errors import DatasetError, InvalidRequestError

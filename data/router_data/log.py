@@ -17,6 +17,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from ulid import ULID
 from router_model.errors import LogError
 
 SEGMENTS = "segments"
+# The ending of a segment that nothing was written to yet.
+UNNAMED = ".new"
 MAX_ROW_BYTES = 8 << 20
 _HEAD = re.compile(rb'\{"n":"([0-9a-f]{8})","crc32c":"([0-9a-f]{8})","row":')
 _HEAD_LENGTH = len(b'{"n":"00000000","crc32c":"00000000","row":')
@@ -51,6 +54,11 @@ def frame(row: Mapping[str, Any]) -> bytes:
         raise LogError(f"row: not representable as JSON: {error}") from error
     if len(body) > MAX_ROW_BYTES:
         raise LogError(f"row: got {len(body)} bytes, expected at most {MAX_ROW_BYTES}")
+    return frame_body(body)
+
+
+def frame_body(body: bytes) -> bytes:
+    """One line of a segment around a row's JSON."""
     return b'{"n":"%08x","crc32c":"%08x","row":%b}\n' % (len(body), crc32c(body), body)
 
 
@@ -81,8 +89,9 @@ class SegmentWriter:
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the rows and return when they are on disk; LogError means none of them counts.
 
-        After a failure the segment is cut back to its last good length, so a retry does not
-        repeat rows. Where that can't be done either, the next call starts a new segment.
+        After a failure the segment is cut back to the rows that count and left: the next call
+        starts a new one. Where it can't be cut back, rows that don't count may be read as well,
+        and a retry writes them again; they are one row in the views.
         """
         if not rows:
             return
@@ -95,15 +104,18 @@ class SegmentWriter:
             _write_all(self._descriptor, data)
             os.fdatasync(self._descriptor)
         except OSError as error:
-            self._undo()
-            raise LogError(f"{self.path or self.directory}: can't append: {error}") from error
+            place = self.path or self.directory
+            self._abandon()
+            raise LogError(f"{place}: can't append: {error}") from error
         self._length += len(data)
 
     def close(self) -> None:
         """End the current segment; the next append starts another one."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        descriptor = self._descriptor
         self.path, self._descriptor, self._length = None, -1, 0
+        if descriptor >= 0:
+            with suppress(OSError):  # its rows are on disk already
+                os.close(descriptor)
 
     def __enter__(self) -> "SegmentWriter":
         return self
@@ -118,31 +130,33 @@ class SegmentWriter:
         return is_old or self._length + n_bytes > self.max_bytes
 
     def _open(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        make_folder(self.directory)
         path = self.directory / f"{self.worker}-{ULID()}.jsonl"
         # Under its own name only once it is locked, or a compaction could take it for finished.
-        unlocked = path.with_suffix(".new")
+        unlocked = path.with_suffix(UNNAMED)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._descriptor = os.open(unlocked, flags, 0o640)
+        self.path, self._length, self._opened_at = unlocked, 0, time.monotonic()
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         unlocked.rename(path)
-        self.path, self._length, self._opened_at = path, 0, time.monotonic()
+        self.path = path
         sync_directory(self.directory)
 
-    def _undo(self) -> None:
-        if self.path is None:
-            self.close()
-            return
-        try:
-            os.ftruncate(self._descriptor, self._length)
-            os.fdatasync(self._descriptor)
-        except OSError:
-            # What is on disk is unknown now: leave this segment to the readers' checks.
-            self.close()
-            return
-        if self._length == 0:
-            self.path.unlink(missing_ok=True)
-            self.close()
+    def _abandon(self) -> None:
+        """End a segment that failed.
+
+        It is never gone on with: after a failed fdatasync the kernel may take pages for written
+        that are not, and the next one would acknowledge what the disk doesn't have.
+        """
+        path, length = self.path, self._length
+        if path is not None:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, length)
+                os.fdatasync(self._descriptor)
+            if length == 0:
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+        self.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,19 +199,24 @@ def scan_segment(path: Path) -> SegmentScan:
         data = path.read_bytes()
     except OSError as error:
         raise LogError(f"{path}: can't be read: {error}") from error
+    return scan_lines(path, data)
+
+
+def scan_lines(path: Path, data: bytes) -> SegmentScan:
+    """Check every line of a segment that was read already."""
     rows: list[bytes] = []
     corrupt: list[int] = []
     lines = data.split(b"\n")
     for number, line in enumerate(lines[:-1], start=1):
-        body = _body(line)
+        body = intact(line)
         if body is None:
             corrupt.append(number)
         else:
             rows.append(body)
     last = lines[-1]
-    if (body := _body(last)) is not None:
+    if (body := intact(last)) is not None:
         return SegmentScan(path, (*rows, body), tuple(corrupt), 0)
-    if not _is_torn(last):
+    if not is_torn(last):
         corrupt.append(len(lines))
         last = b""
     return SegmentScan(path, tuple(rows), tuple(corrupt), len(last))
@@ -233,6 +252,15 @@ def is_being_written(path: Path) -> bool:
     return False
 
 
+def make_folder(path: Path) -> None:
+    """Create a folder and what is missing above it, so that they survive a power failure."""
+    missing = [path, *path.parents]
+    missing = missing[: next(n for n, folder in enumerate(missing) if folder.exists())]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_directory(folder.parent)
+
+
 def sync_directory(path: Path) -> None:
     """Make created, renamed and deleted names in a directory survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -248,7 +276,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _body(line: bytes) -> bytes | None:
+def intact(line: bytes) -> bytes | None:
     """The row's JSON if the line (without its newline) is intact."""
     head = _HEAD.match(line)
     if head is None or not line.endswith(b"}"):
@@ -259,7 +287,7 @@ def _body(line: bytes) -> bytes | None:
     return body
 
 
-def _is_torn(line: bytes) -> bool:
+def is_torn(line: bytes) -> bool:
     """True for the beginning of a line; a line that is long enough but wrong is corrupt."""
     head = _HEAD.match(line)
     if head is None:

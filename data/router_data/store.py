@@ -1,17 +1,18 @@
 """The only door to DuckDB: connections, reading of tables, and the views over the log."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from router_data.checked import MISSING, Damage, ParquetChecks, SegmentChecks
 from router_data.log import log_dir, segment_paths
 from router_data.manifest import Manifest, read_manifest
 from router_model.errors import DatasetError, LogError
@@ -19,6 +20,7 @@ from router_model.errors import DatasetError, LogError
 if TYPE_CHECKING:
     import pandas as pd
 
+T = TypeVar("T")
 Columns = dict[str, NDArray[Any]]
 Connection = duckdb.DuckDBPyConnection
 ReadError = duckdb.Error
@@ -39,14 +41,20 @@ _SPEND = """
     where (? is null or tenant = ?) and (? is null or ts_ms >= ?)
     group by all order by cost_usd desc, "group"
 """
-_ATTEMPTS = 3
+_ATTEMPTS = 10
+NOTHING = "/dev/null"
 _JSON_COLUMNS = ("excluded", "candidates", "signals", "shadow", "situation")
 _DECISION = "select * from decisions where decision_id = ? and (? is null or tenant = ?) limit 2"
 _OUTCOMES = "select * from outcomes where decision_id = ? and tenant = ? order by attempt"
 _STORED = """
     create or replace view stored_{kind}s as
-    select * from read_parquet(getvariable('{kind}_files'), union_by_name = true,
-                               hive_partitioning = false)
+    -- Files that an earlier version merged have a column with the name of their folder.
+    select columns(lambda c: c != 'date')
+    from read_parquet(getvariable('{kind}_files'), union_by_name = true, hive_partitioning = false)
+"""
+_NOT_STORED = """
+    create or replace view stored_{kind}s as
+    select unnest(null::{kind}_row), null::varchar as segment, null::bigint as line where false
 """
 
 
@@ -55,15 +63,25 @@ class Store:
 
     `decisions`, `outcomes` and `rounds` are Parquet files plus unread segments, deduplicated;
     the list of files is renewed before each query, so rows are seen as soon as they are
-    written, also while servers write and a compaction runs. Line checksums are not checked
-    here: a torn or unreadable line is left out, and `log.verify` finds altered ones. One
-    instance may be shared by threads.
+    written, also while servers write and a compaction runs. Every byte is checked before it is
+    read: corrupt lines are left out, and a damaged or missing Parquet file is a LogError that
+    names it, or left out with `skip_damaged`; `damage` tells both. One instance may be shared
+    by threads.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, skip_damaged: bool = False) -> None:
         self.log = log_dir(path)
+        self.skip_damaged = skip_damaged
+        self._damage = Damage()
+        self._segments = SegmentChecks()
+        self._parquet = ParquetChecks()
         self._lock = threading.Lock()
         self._connection = connect_log()
+
+    @property
+    def damage(self) -> Damage:
+        """What the last query left out."""
+        return self._damage
 
     def query(self, sql: str, params: Sequence[object] = ()) -> list[dict[str, Any]]:
         """The answer's rows as dicts; values are bound to the question marks in `sql`."""
@@ -108,18 +126,14 @@ class Store:
         sql = _SPEND.format(group=quoted(group_by))
         return self.query(sql, (tenant, tenant, since_ms, since_ms))
 
-    def snapshot(self, path: Path) -> None:
-        """Write decisions, outcomes, rounds and the quarantine as tables of a new DuckDB file."""
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.unlink(missing_ok=True)
+    def at_one_moment(self, work: Callable[[Connection], T]) -> T:
+        """The answer of `work`, all of whose statements see the log as it is now.
+
+        It is done again where a compaction deletes a file before it was read, so it must not
+        mind being repeated.
+        """
         with self._lock:
-            self._execute(f"attach '{_literal(temporary)}' as built", ())
-            try:
-                for name in ("decisions", "outcomes", "rounds", "quarantine"):
-                    self._execute(f"create table built.{name} as select * from {name}", ())
-            finally:
-                self._connection.execute("detach built")
-        temporary.replace(path)
+            return self._repeated(lambda: work(self._connection), is_frozen=True)
 
     def export(self, sql: str, params: Sequence[object], path: Path) -> int:
         """Write an answer as Parquet or CSV, by the file's ending; returns the number of rows."""
@@ -127,12 +141,14 @@ class Store:
         if path.suffix not in formats:
             raise LogError(f"{path}: got ending {path.suffix!r}, expected .parquet or .csv")
         with self._lock:
-            self._refresh()
-            return copy_to(self._connection, sql, params, path, formats[path.suffix])
+            return self._repeated(
+                lambda: copy_to(self._connection, sql, params, path, formats[path.suffix])
+            )
 
     def close(self) -> None:
         """Give back the memory; the store can't be used afterwards."""
         self._connection.close()
+        self._segments.close()
 
     def __enter__(self) -> "Store":
         return self
@@ -141,32 +157,46 @@ class Store:
         self.close()
 
     def _execute(self, sql: str, params: Sequence[object]) -> Connection:
+        return self._repeated(lambda: self._connection.execute(sql, list(params)))
+
+    def _repeated(self, work: Callable[[], T], *, is_frozen: bool = False) -> T:
         # Compactions may delete a listed file before it is read; the next list is newer.
         for attempt in range(_ATTEMPTS):
-            self._refresh()
+            is_last = attempt == _ATTEMPTS - 1
             try:
-                return self._connection.execute(sql, list(params))
-            except duckdb.IOException as error:
-                if attempt == _ATTEMPTS - 1:
+                self._refresh(is_frozen=is_frozen, is_last=is_last)
+                return work()
+            except (duckdb.IOException, OSError) as error:
+                if is_last:
                     raise LogError(f"{self.log}: can't be read: {error}") from error
         raise AssertionError("unreachable")
 
-    def _refresh(self) -> None:
+    def _refresh(self, *, is_frozen: bool = False, is_last: bool = False) -> None:
         manifest, segments = self._listing()
+        damaged = self._parquet.problems(self.log, manifest.files)
+        if damaged and not is_last and MISSING in damaged.values():
+            raise FileNotFoundError(f"{self.log}: {', '.join(damaged)}")
+        if damaged and not self.skip_damaged:
+            found = "; ".join(f"{path}: {problem}" for path, problem in damaged.items())
+            raise LogError(f"{self.log}: {found}. `router-data repair` sets such files aside")
+        check = self._segments.frozen if is_frozen else self._segments.readable
+        readable = [str(path) for path in check(segments)]
+        self._damage = Damage(self._segments.corrupt_lines, damaged)
         # The reader accepts no empty list.
-        self._set("segments", segments or ["/dev/null"])
+        self._set("segments", readable or [NOTHING])
+        files = [file for file in manifest.files if file.path not in damaged]
         for kind in ("decision", "outcome"):
-            files = [str(self.log / file.path) for file in manifest.files if file.kind == kind]
-            if files:
-                self._set(f"{kind}_files", files)
-                self._connection.execute(_STORED.format(kind=kind))
+            listed = [str(self.log / file.path) for file in files if file.kind == kind]
+            statement = _STORED if listed else _NOT_STORED
+            self._set(f"{kind}_files", listed or [NOTHING])
+            self._connection.execute(statement.format(kind=kind))
 
-    def _listing(self) -> tuple[Manifest, list[str]]:
+    def _listing(self) -> tuple[Manifest, list[Path]]:
         """The manifest and the segments outside of it, both of one moment."""
         manifest = read_manifest(self.log)
         while True:
             folded = set(manifest.folded)
-            segments = [str(path) for path in segment_paths(self.log) if path.name not in folded]
+            segments = [path for path in segment_paths(self.log) if path.name not in folded]
             # Two compactions since would have folded and deleted segments unseen.
             latest = read_manifest(self.log)
             if latest == manifest:
@@ -187,7 +217,7 @@ def connect(database: str = ":memory:") -> Connection:
 def connect_log() -> Connection:
     """A connection with the types, macros and views of `schema.sql`, without any file yet."""
     connection = connect()
-    connection.execute("set variable segments = ['/dev/null']")
+    connection.execute(f"set variable segments = ['{NOTHING}']")
     connection.execute(resources.files("router_data").joinpath("schema.sql").read_text())
     return connection
 
@@ -196,7 +226,7 @@ def copy_to(
     connection: Connection, sql: str, params: Sequence[object], path: Path, options: str
 ) -> int:
     """Write a query's answer to a file; returns the number of rows."""
-    query = f"copy ({sql}) to '{_literal(path)}' ({options})"
+    query = f"copy ({sql}) to {literal(path)} ({options})"
     answer = connection.execute(query, list(params)).fetchone()
     return int(answer[0]) if answer else 0
 
@@ -263,9 +293,9 @@ def _decoded(row: dict[str, Any]) -> dict[str, Any]:
     return row | {name: msgspec.json.decode(text) for name, text in texts.items()}
 
 
-def _literal(path: Path) -> str:
-    """A path inside an SQL string; only where DuckDB takes no bound value."""
-    return str(path).replace("'", "''")
+def literal(path: Path) -> str:
+    """A path as an SQL string; only where DuckDB takes no bound value."""
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def _guarded(connection: Connection, query: str, path: Path) -> Connection:

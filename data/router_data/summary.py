@@ -1,6 +1,7 @@
 """Counts over a log, for people."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ class Summary:
 
     `feedback` has one row for each kind of feedback: decisions, how many have a judged outcome,
     how many were drawn with a propensity below 1. `quarantine` counts rows that are never learned
-    from by reason, `damage` lines that can't be read.
+    from by reason, `damage` lines and files that can't be read and are left out here.
     """
 
     totals: Mapping[str, int]
@@ -83,7 +84,7 @@ def summarize(path: Path, *, rule: AdequacyRule = DEFAULT_RULE) -> Summary:
     Outcomes are judged by `rule` one by one: the end of a session, which needs the others, is
     left out.
     """
-    with Store(path) as store:
+    with Store(path, skip_damaged=True) as store:
         totals = store.query(_TOTALS)[0]
         tenants = store.query(_TENANTS)
         kinds = store.query(_FEEDBACK)
@@ -95,6 +96,7 @@ def summarize(path: Path, *, rule: AdequacyRule = DEFAULT_RULE) -> Summary:
         segments = [path for path in segment_paths(store.log) if path.name not in folded]
         files = [store.log / file.path for file in manifest.files]
         report = verify(store.log)
+        n_damaged = len(store.damage.files)
     adequate = _judged(outcomes, rule)
     return Summary(
         totals=totals,
@@ -106,12 +108,22 @@ def summarize(path: Path, *, rule: AdequacyRule = DEFAULT_RULE) -> Summary:
             "torn last lines": report.n_torn,
             "corrupt lines": sum(len(lines) for lines in report.corrupt.values()),
             "rows without decision_id": nameless["n"],
+            "damaged Parquet files": n_damaged,
         },
         n_segments=len(segments),
-        segment_bytes=sum(path.stat().st_size for path in segments),
+        segment_bytes=_n_bytes(segments),
         n_parquet_files=len(files),
-        parquet_bytes=sum(path.stat().st_size for path in files if path.exists()),
+        parquet_bytes=_n_bytes(files),
     )
+
+
+def _n_bytes(files: Iterable[Path]) -> int:
+    """Their size together; a file that a compaction has deleted meanwhile has none."""
+    total = 0
+    for path in files:
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
 
 
 def _judged(outcomes: Columns, rule: AdequacyRule) -> NDArray[np.float64]:

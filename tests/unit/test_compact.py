@@ -1,6 +1,3 @@
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +6,10 @@ import pytest
 from log_samples import decision, outcome, write_log
 
 from router_data import compact as compaction
-from router_data.compact import compact, missing_files
+from router_data.compact import compact
+from router_data.inspection import inspect
 from router_data.log import SEGMENTS, SegmentWriter, segment_paths
-from router_data.manifest import Manifest, read_manifest, write_manifest
+from router_data.manifest import Manifest, only_writer, read_manifest, write_manifest
 from router_data.store import Store
 from router_model.errors import LogError
 
@@ -64,7 +62,7 @@ def test_files_are_partitioned_by_kind_and_date(tmp_path: Path) -> None:
         for day in (1, 2, 3)
     }
     assert all((tmp_path / file.path).is_file() for file in files)
-    assert missing_files(tmp_path) == []
+    assert inspect(tmp_path).is_ok
 
 
 def test_a_correction_after_compaction_still_wins(tmp_path: Path) -> None:
@@ -90,11 +88,14 @@ def test_corrupt_lines_are_left_out_and_their_segment_is_kept(tmp_path: Path) ->
     write_log(tmp_path, [outcome("d0"), outcome("d1"), outcome("d2")])
     (path,) = segment_paths(tmp_path)
     path.write_bytes(path.read_bytes().replace(b'"d1"', b'"dX"') + b'{"n":"000')
-    damaged = path.read_bytes()
+    damaged = path.read_bytes().splitlines()[1]
     report = compact(tmp_path)
     assert (report.n_rows, report.n_corrupt) == (2, 1)
     assert [row["decision_id"] for row in view(tmp_path)] == ["d0", "d2"]
-    assert (tmp_path / "quarantine" / path.name).read_bytes() == damaged
+    (kept,) = (tmp_path / "quarantine").glob(f"{path.stem}-*.lines")
+    assert kept.read_bytes().splitlines()[0] == damaged
+    reason = msgspec.json.decode(kept.with_name(f"{kept.name}.reason.json").read_bytes())
+    assert (reason["source"], reason["lines"]) == (f"segments/{path.name}", [2])
 
 
 def test_many_small_files_of_a_day_are_merged(tmp_path: Path) -> None:
@@ -109,6 +110,18 @@ def test_many_small_files_of_a_day_are_merged(tmp_path: Path) -> None:
     on_disk = [path for path in (tmp_path / "parquet").rglob("*") if path.is_file()]
     assert [str(path.relative_to(tmp_path)) for path in on_disk] == [file.path]
     assert view(tmp_path) == expected
+
+
+def test_a_merged_row_that_is_logged_again_is_the_same_row(tmp_path: Path) -> None:
+    # Merging once added a column with the day: the repetition counted as different content.
+    for index in range(compaction.MAX_FILES_PER_DAY + 1):
+        write_log(tmp_path, [decision(f"d{index}")])
+        compact(tmp_path)
+    write_log(tmp_path, [decision("d0")])
+    with Store(tmp_path) as store:
+        assert store.query("from quarantine") == []
+        columns = store.query("describe decisions")
+    assert "date" not in {column["column_name"] for column in columns}
 
 
 def test_an_open_store_follows_a_compaction(tmp_path: Path) -> None:
@@ -136,7 +149,7 @@ def test_a_reader_with_an_older_list_of_files_can_finish(tmp_path: Path) -> None
 
 def test_only_one_compaction_runs_at_a_time(tmp_path: Path) -> None:
     write_log(tmp_path, [outcome()])
-    with compaction._lock(tmp_path), pytest.raises(LogError, match="another compaction"):
+    with only_writer(tmp_path), pytest.raises(LogError, match="another compaction"):
         compact(tmp_path)
     assert compact(tmp_path).n_rows == 1
 
@@ -154,7 +167,10 @@ def test_missing_and_altered_files_are_named(tmp_path: Path) -> None:
     first, second = read_manifest(tmp_path).files
     (tmp_path / first.path).unlink()
     (tmp_path / second.path).write_bytes(b"PAR1")
-    assert missing_files(tmp_path) == [first.path, second.path]
+    assert inspect(tmp_path).damaged == {
+        first.path: "missing",
+        second.path: "altered: its sha256 is not the one in the manifest",
+    }
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"version": 2}', "[]"])
@@ -172,61 +188,3 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_manifest(tmp_path, manifest)
     assert read_manifest(tmp_path) == manifest
     assert msgspec.json.decode((tmp_path / "manifest.json").read_bytes())["version"] == 1
-
-
-# Every call that changes what is on disk counts as one step; the process dies before step number k.
-DIE_AT_STEP = """
-    import os, sys
-    from pathlib import Path
-
-    from router_data import store
-    from router_data.compact import compact
-
-    remaining = int(sys.argv[2])
-
-    def dying(original):
-        def step(*args, **kwargs):
-            global remaining
-            if remaining == 0:
-                os._exit(9)
-            remaining -= 1
-            return original(*args, **kwargs)
-        return step
-
-    Path.replace = dying(Path.replace)
-    Path.unlink = dying(Path.unlink)
-    store.copy_to = dying(store.copy_to)
-    compact(Path(sys.argv[1]), grace_s=0)
-"""
-
-
-def die_at(log: Path, step: int) -> bool:
-    """Run a compaction that dies before the given step; False when it came to its end."""
-    script = textwrap.dedent(DIE_AT_STEP)
-    answer = subprocess.run([sys.executable, "-c", script, str(log), str(step)], check=False)
-    assert answer.returncode in (0, 9)
-    return answer.returncode == 9
-
-
-def test_a_crash_at_any_step_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
-    step = 0
-    is_killed = True
-    while is_killed:
-        log = tmp_path / str(step)
-        # An earlier compaction, so that there is something to delete, and rows since.
-        write_log(log, [decision("d0"), outcome("d0", reward=0.25)])
-        compact(log, grace_s=0)
-        write_log(log, [decision("d1"), outcome("d1"), outcome("d0", reward=0.75)])
-        expected = view(log)
-        assert len(expected) == 4
-        is_killed = die_at(log, step)
-        assert view(log) == expected, step
-        for _ in range(2):
-            compact(log, grace_s=0)
-            assert view(log) == expected, step
-        assert missing_files(log) == []
-        on_disk = {str(p.relative_to(log)) for p in (log / "parquet").rglob("*") if p.is_file()}
-        assert on_disk == {file.path for file in read_manifest(log).files}, step
-        step += 1
-    assert step > 5
-    assert segment_paths(log) == []

@@ -18,7 +18,10 @@ from router_data.summary import summarize
 from router_model.embedding import N_MATCH
 from router_model.encoder import StaticEncoder
 
-COMMANDS = ("import", "import-log", "compact", "verify", "stats", "export", "replay")
+COMMANDS = (
+    *("import", "import-log", "compact", "verify", "stats", "export", "replay"),
+    *("repair", "retain", "snapshot"),
+)
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -148,13 +151,29 @@ def test_verify_fails_on_a_missing_parquet_file(state: Path) -> None:
     run("compact", "--state", state)
     (state / "log" / read_manifest(state / "log").files[0].path).unlink()
     code, text = run("verify", "--state", state)
-    assert (code, "missing or altered: parquet/" in text) == (1, True)
+    assert (code, "damaged: parquet/" in text, ": missing" in text) == (1, True, True)
 
 
-def test_a_mistyped_state_does_not_pass_the_check(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("verify",),
+        ("stats",),
+        ("compact",),
+        ("repair",),
+        ("replay",),
+        ("retain", "--days", 1),
+        ("export", "rounds", "x.csv"),
+        ("snapshot", "x.duckdb"),
+    ],
+)
+def test_a_mistyped_state_is_wrong_usage_and_no_empty_log(
+    tmp_path: Path, arguments: tuple[object, ...]
+) -> None:
     # It once said "0 segments" and exited with 0.
-    code, text = run("verify", "--state", tmp_path / "vra")
+    code, text = run(*arguments, "--state", tmp_path / "vra")
     assert (code, "no folder" in text) == (2, True)
+    assert not (tmp_path / "vra").exists()
 
 
 def test_an_export_into_a_missing_folder_is_wrong_usage(state: Path, tmp_path: Path) -> None:
@@ -180,8 +199,8 @@ def test_stats_count_what_is_unmatched_and_what_is_adequate(state: Path) -> None
     assert "66.7%" in text
 
 
-def test_stats_of_an_absent_folder_are_zero(tmp_path: Path) -> None:
-    code, text = run("stats", "--state", tmp_path / "absent")
+def test_stats_of_a_state_without_a_log_are_zero(tmp_path: Path) -> None:
+    code, text = run("stats", "--state", tmp_path)
     assert (code, "decisions: 0" in text) == (0, True)
 
 
@@ -216,15 +235,15 @@ def test_stats_say_what_was_observed_explored_and_left_out(tmp_path: Path) -> No
         "torn last lines: 1",
         "corrupt lines: 1",
         "rows without decision_id: 1",
-        "in quarantine: 2",
+        "in quarantine: 1",
         "1 x decision: propensity missing",
-        "1 x outcome: no decision",
     ):
         assert line in text
     table = [line.split() for line in text.splitlines()]
     assert ["bandit", "4", "50.0%", "50.0%"] in table
     assert ["observational", "1", "100.0%", "-"] in table
-    assert ["small", "5", "4", "75.0%", "1.2500"] in table
+    # The altered line was once counted as an outcome without decision.
+    assert ["small", "4", "3", "66.7%", "1.0000"] in table
 
 
 def test_the_quarantine_is_listed_row_by_row(tmp_path: Path) -> None:

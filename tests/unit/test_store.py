@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from log_samples import decision, outcome, write_log
 
 from router_data.log import SEGMENTS, SegmentWriter, segment_paths
+from router_data.snapshot import write_snapshot
 from router_data.store import Store, parquet_types, quoted, write_parquet
 from router_model.errors import DatasetError, LogError
 
@@ -205,15 +206,14 @@ def test_a_folder_with_quotes_in_its_name_works(tmp_path: Path) -> None:
     write_log(folder, [decision(), outcome()])
     with Store(folder) as store:
         assert store.export("select * from rounds", (), folder / "r'.csv") == 1
-        store.snapshot(folder / "s'.duckdb")
+        write_snapshot(folder, folder / "s'.duckdb")
         assert store.query("select count(*) as n from rounds") == [{"n": 1}]
 
 
 def test_a_snapshot_is_a_complete_duckdb_file(tmp_path: Path) -> None:
     write_log(tmp_path, [decision(), outcome(), outcome(attempt=1)])
-    with Store(tmp_path) as store:
-        store.snapshot(tmp_path / "log.duckdb")
-        store.snapshot(tmp_path / "log.duckdb")
+    for _ in range(2):
+        write_snapshot(tmp_path, tmp_path / "log.duckdb")
     with duckdb.connect(str(tmp_path / "log.duckdb"), read_only=True) as connection:
         answer = connection.execute("select count(*), sum(cost_usd) from rounds").fetchall()
     assert answer == [(2, 0.5)]

@@ -1,0 +1,33 @@
+"""What the commands of `router-data` share: the state folder and how errors are told."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from router_model.errors import RouterError
+
+State = Annotated[
+    Path,
+    typer.Option("--state", envvar="ROUTER_STATE_DIR", help="Folder of the service's state."),
+]
+DEFAULT_STATE = Path("var")
+
+
+def existing(state: Path) -> Path:
+    """The state folder; wrong usage where it is none, so that a mistyped one is no empty log."""
+    if not state.is_dir():
+        raise typer.BadParameter(f"--state: no folder {state}, expected the state of a service")
+    return state
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn our own errors into a message and exit code 1."""
+    try:
+        yield
+    except RouterError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
