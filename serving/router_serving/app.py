@@ -7,15 +7,17 @@ from typing import Any
 import structlog
 from fastapi import FastAPI
 
+from router_model.errors import NotReadyError
 from router_serving import handlers, openapi, protocol, routes, status
-from router_serving.asgi import Message, Receive, Scope, Send
+from router_serving.asgi import Message, Receive, Scope, Send, respond_problem
+from router_serving.errors import problem
 from router_serving.hotpath import AUTHZ, respond_internal
 from router_serving.ledger import budget_routes
 from router_serving.ledger import routes as switch_routes
+from router_serving.log_lines import configure_logging
 from router_serving.reload import Loaded
 from router_serving.running import Running, running
 from router_serving.settings import Settings
-from router_serving.telemetry import configure_logging
 
 API_VERSION = "1"
 _log = structlog.get_logger(__name__)
@@ -32,23 +34,30 @@ class Service:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
-        if scope["type"] != "http" or self._running is None:
+        parts = self._running
+        if scope["type"] != "http":
             await self.api(scope, receive, send)
             return
+        if parts is None:  # a connection that outlived the service
+            await respond_problem(send, *problem(NotReadyError("the service is stopping")))
+            return
         started = False
+        traced = parts.tracing.begin(scope, send)
 
         async def watched(message: Message) -> None:
             nonlocal started
             started = True
-            await send(message)
+            await traced(message)
 
         try:
-            await self._serve(self._running, scope, receive, watched)
+            await self._serve(parts, scope, receive, watched)
         except Exception:  # noqa: BLE001  # the outermost boundary: count it, say nothing to the caller
-            self._running.metrics.refused("internal_error")
+            parts.metrics.refused("internal_error")
             _log.exception("request.failed", path=scope["path"])
             if not started:
-                await respond_internal(send)
+                await respond_internal(traced)
+        finally:
+            parts.tracing.end(scope)
 
     async def _serve(self, parts: Running, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -69,8 +78,9 @@ class Service:
 
 def create_app() -> Service:
     """The application with the settings of the environment, for `uvicorn --factory`."""
-    configure_logging()
-    return Service(Settings())
+    settings = Settings()
+    configure_logging(settings.log_level)
+    return Service(settings)
 
 
 def _api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]) -> FastAPI:

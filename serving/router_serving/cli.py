@@ -24,10 +24,11 @@ from router_serving.keys import keys_path
 from router_serving.keys_cli import keys_app
 from router_serving.ledger.building import check_ledger
 from router_serving.ledger.switch_cli import switch_app
+from router_serving.log_lines import configure_logging
 from router_serving.protocol import GuardedProtocol
 from router_serving.reload import Loaded, load_current
 from router_serving.settings import Settings, read_settings
-from router_serving.telemetry import MULTIPROCESS_VARIABLE, configure_logging
+from router_serving.telemetry import MULTIPROCESS_VARIABLE
 from router_serving.tenants import load_tenants
 
 BACKLOG = 2048
@@ -80,7 +81,7 @@ def serve(
     except RouterError as error:
         typer.echo(f"router-serve: {error}", err=True)
         raise typer.Exit(1) from None
-    configure_logging()
+    configure_logging(settings.log_level)
     with listener:
         limit = raised_file_limit()
         typer.echo(welcome(settings, loaded, port=listener.getsockname()[1]))

@@ -36,6 +36,7 @@ from router_serving.errors import (
 from router_serving.protocol import connection_of
 from router_serving.recent import RouteAnswer
 from router_serving.telemetry import Metrics
+from router_serving.tracing import describe
 from router_serving.turns import Turns
 
 AUTHZ = "/authz"
@@ -79,6 +80,7 @@ class DecisionEndpoints:
         if headers.get("x-router-timing") == "1" or query_flag(scope, b"timing"):
             timing = {stage: ns // 1000 for stage, ns in answered.stages.items()}
             answer = structs.replace(answer, timing_us=timing)
+        describe(scope, answered, tenant=call.caller.tenant)
         await respond(send, 200, _encode(answer))
         self._record(answered)
 

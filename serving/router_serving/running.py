@@ -16,6 +16,7 @@ from router_data.log import SEGMENTS, SegmentWriter
 from router_serving.access import Access, KeysWatcher, checked_keys
 from router_serving.asgi import Bodies
 from router_serving.connections import Connections
+from router_serving.draining import draining
 from router_serving.drift import DRIFT_FILE, DriftFile
 from router_serving.engine import Engine
 from router_serving.history import History
@@ -23,13 +24,16 @@ from router_serving.hotpath import DecisionEndpoints
 from router_serving.keys import KEYS_FILE
 from router_serving.ledger.building import kept_ledger
 from router_serving.ledger.ledger import Ledger
+from router_serving.readiness import Readiness, disk_of
 from router_serving.reload import ArtifactWatcher, Loaded, load_current
 from router_serving.rollout import RolloutWatcher
 from router_serving.rollout_file import ROLLOUT_FILE
 from router_serving.settings import Settings
 from router_serving.telemetry import Metrics
 from router_serving.tenants import TENANTS_FILE, TenantsWatcher, load_tenants
+from router_serving.tracing import Tracing, started_tracing
 from router_serving.turns import Turns
+from router_serving.vitals import Vitals
 from router_serving.watch import Watch
 from router_serving.writer import LogWriter
 
@@ -56,6 +60,9 @@ class Running(Struct, frozen=True, kw_only=True):
     drift: DriftFile
     bodies: Bodies
     connections: Connections
+    readiness: Readiness
+    vitals: Vitals
+    tracing: Tracing
     endpoints: DecisionEndpoints
 
 
@@ -82,19 +89,25 @@ async def _served(parts: Running) -> AsyncIterator[Running]:
     await _preload(parts)
     # Also before it: a session of the canary stays one across a restart.
     await parts.watch.look()
-    watching = asyncio.create_task(parts.watch.run(), name="watch")
+    tasks = [
+        asyncio.create_task(parts.watch.run(), name="watch"),
+        asyncio.create_task(parts.vitals.run(), name="vitals"),
+    ]
     if threading.current_thread() is threading.main_thread():
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, parts.watch.look_now)
     versions = parts.engine.router.versions
     _log.info("service.started", artifact=versions.artifact, catalog=versions.catalog)
     try:
-        yield parts
+        with draining(drain_s=parts.settings.drain_s, stop=parts.readiness.stop):
+            yield parts
     finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         n_waiting = parts.writer.n_waiting
         await asyncio.to_thread(parts.writer.close)
         await asyncio.to_thread(parts.history.close)
+        await asyncio.to_thread(parts.tracing.close)
         _log.info("service.stopped", flushed=n_waiting)
 
 
@@ -119,6 +132,10 @@ def _built(settings: Settings, loaded: Loaded, metrics: Metrics, ledger: Ledger)
     bodies = Bodies(settings.max_body_bytes)
     watchers = _watchers(settings, loaded, engine, metrics)
     artifact, tenants, rollout = watchers
+    disk = partial(disk_of, settings.log_dir)
+    readiness = Readiness(
+        log=writer, ledger=ledger, has_hard_cap=lambda: engine.tenants.has_hard_cap, disk=disk
+    )
     return Running(
         settings=settings,
         metrics=metrics,
@@ -138,6 +155,14 @@ def _built(settings: Settings, loaded: Loaded, metrics: Metrics, ledger: Ledger)
             settings.state_dir / DRIFT_FILE, counted=partial(metrics.file_event, DRIFT_FILE)
         ),
         bodies=bodies,
+        readiness=readiness,
+        vitals=Vitals(
+            metrics.registry,
+            readiness=readiness,
+            disk=disk,
+            oldest_row_ms=lambda: writer.oldest_ms,
+        ),
+        tracing=started_tracing(),
         connections=Connections(settings, registry=metrics.registry),
         endpoints=DecisionEndpoints(
             engine,

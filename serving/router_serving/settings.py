@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -194,6 +194,18 @@ class Settings(BaseSettings):
         gt=0.0,
         description="Seconds between looks at the artifact, the tenants and the rollout: lower "
         "picks up a change sooner, for a few file stats each time.",
+    )
+    drain_s: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=300.0,
+        description="Seconds between SIGTERM, when /readyz fails, and the end of listening: as "
+        "long as a balancer takes to notice, for so much slower a restart.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info",
+        description="Least level of the log lines on stderr: lower tells more of what happened, "
+        "and costs disk.",
     )
     max_outcomes: int = Field(
         default=10_000,

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
+from router_model.errors import NotReadyError
 from router_serving.access import Reader
 from router_serving.asgi import headers_of
 from router_serving.errors import ForbiddenError, UnauthorizedError
@@ -25,12 +26,17 @@ async def get_healthz() -> Response:
 
 @router.get("/readyz", tags=["health"], responses=problems(503))
 async def get_readyz(request: Request, parts: Parts) -> Response:
-    """The service can decide; says with which versions, and whether log, files and rollout work.
+    """Callers should come: 200, with "degraded" and `warnings` where something is amiss; else 503.
 
-    Where keys are asked for, only who may read of any tenant is told more than the versions.
+    Says with which versions it decides, and whether log, files and rollout work. Where keys are
+    asked for, only who may read of any tenant is told more than the versions.
     """
+    report = parts.readiness.report()
+    if report.reasons:
+        raise NotReadyError("; ".join(report.reasons))
     content = {
-        "status": "ready",
+        "status": report.status,
+        "warnings": report.warnings,
         "versions": msgspec.to_builtins(parts.engine.router.versions),
     }
     return as_json(content | (details(parts) if _may_know(request, parts) else {}))
@@ -64,6 +70,7 @@ def details(parts: Running) -> dict[str, Any]:
     """What an operator wants to know of a service in trouble; may hold paths and names."""
     access = parts.access
     return {
+        "ledger": {"last_error": parts.ledger.last_error},
         "log": {"waiting": parts.writer.n_waiting, "last_error": parts.writer.last_error},
         "reload": {"last_error": parts.artifact.last_error},
         "tenants": {"last_error": parts.tenants.last_error},

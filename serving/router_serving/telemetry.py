@@ -1,22 +1,16 @@
-"""What an operator sees of the service: JSON log lines and Prometheus metrics.
+"""What an operator sees of the service as numbers: metrics for Prometheus."""
 
-Neither ever holds prompt text, tool arguments or keys.
-"""
-
-import logging
 import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
 from router_model.types import Versions
 from router_serving.drift import Gauges
-from router_serving.redaction import hide_in_line
 
 STAGES = ("read", "wait", "admit", "parse", "features", "embed", "decide", "total")
 STAGE_BUCKETS_S = (
@@ -26,40 +20,6 @@ STAGE_BUCKETS_S = (
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 UNKNOWN_MODEL = "other"
 _NO_DRIFT: Gauges = {}
-
-
-def configure_logging(level: int = logging.INFO) -> None:
-    """Send structlog events and the server's own records to stderr, one JSON line each."""
-    shared: Sequence[structlog.typing.Processor] = (
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
-                hide_in_line,
-            ],
-            foreign_pre_chain=shared,
-        )
-    )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(level)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
 
 
 class Metrics:
@@ -227,12 +187,34 @@ class Metrics:
     def _counted(self) -> bytes:
         if MULTIPROCESS_VARIABLE not in os.environ:
             return generate_latest(self.registry)
+        forget_the_dead(Path(os.environ[MULTIPROCESS_VARIABLE]))
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # untyped in the package
         return generate_latest(registry)
 
     def _artifact_of(self, versions: Versions) -> Gauge:
         return self._artifact.labels(versions.artifact, versions.catalog, versions.policy)
+
+
+def forget_the_dead(folder: Path) -> None:
+    """Take away the gauges of processes that are gone; their counters stay in the sums.
+
+    Nothing tells a worker that another was killed, so it is found out whenever somebody scrapes.
+    """
+    for path in folder.glob("gauge_live*_*.db"):
+        pid = path.stem.rpartition("_")[2]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]  # untyped there
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def code_of(text: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import structlog
 from msgspec import Struct
 
+from router_data.log import frame
 from router_model.errors import LogError
 from router_serving.telemetry import Metrics
 
@@ -72,6 +73,14 @@ class LogWriter:
         return len(self._decisions)
 
     @property
+    def oldest_ms(self) -> int | None:
+        """When the oldest decision that waits was made, as its row says; None for none."""
+        try:
+            return int(self._decisions[0]["ts_ms"])
+        except (IndexError, KeyError):  # taken by the thread at this moment
+            return None
+
+    @property
     def last_error(self) -> str | None:
         """Why the last group commit failed; None when it did not."""
         return self._last_error
@@ -90,6 +99,8 @@ class LogWriter:
 
     async def commit(self, rows: Sequence[Row]) -> None:
         """Return when `rows`, and every decision offered before, are on disk; LogError if not."""
+        for row in rows:
+            frame(row)  # a row that can't be written fails alone, not with its whole group
         loop = asyncio.get_running_loop()
         commit = Commit(rows, loop, loop.create_future())
         with self._wake:
@@ -131,7 +142,7 @@ class LogWriter:
                 self._segments.append([*decisions, *outcomes])
         except LogError as error:
             self._failed(error)
-            self._decisions.extendleft(reversed(decisions))
+            self._put_back(decisions)
         except Exception as error:  # noqa: BLE001  # the thread outlives a row nobody foresaw
             self._failed(error)
             self._dropped(len(decisions), cause="unwritable")
@@ -141,6 +152,13 @@ class LogWriter:
         failure = self._last_error
         for commit in commits:
             commit.loop.call_soon_threadsafe(_resolve, commit.done, failure)
+
+    def _put_back(self, decisions: list[Row]) -> None:
+        """Keep what the disk refused, but not what no disk would take: it would fail forever."""
+        writable = [row for row in decisions if _is_writable(row)]
+        if len(writable) < len(decisions):
+            self._dropped(len(decisions) - len(writable), cause="unwritable")
+        self._decisions.extendleft(reversed(writable))
 
     def _failed(self, error: Exception) -> None:
         self._last_error = str(error)
@@ -153,6 +171,14 @@ class LogWriter:
         if now_s - self._drop_logged_s >= DROP_LOG_INTERVAL_S:
             self._drop_logged_s = now_s
             _log.warning("log.dropped", rows=rows, cause=cause)
+
+
+def _is_writable(row: Row) -> bool:
+    try:
+        frame(row)
+    except LogError:
+        return False
+    return True
 
 
 def _resolve(done: asyncio.Future[None], failure: str | None) -> None:

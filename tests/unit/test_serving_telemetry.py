@@ -8,7 +8,8 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from router_model.types import Versions
-from router_serving.telemetry import Metrics, code_of, configure_logging
+from router_serving.log_lines import configure_logging
+from router_serving.telemetry import Metrics, code_of
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
