@@ -20,7 +20,10 @@ DATA_FILES = {
         *("historic.toml", "selection.toml"),
     ],
     "router_training": ["py.typed"],
-    "router_serving": ["py.typed"],
+    "router_serving": [
+        *("py.typed", "ledger/ledger.sql", "ledger/valkey_claim.lua", "ledger/valkey_commit.lua"),
+        *("ledger/valkey_decisions.lua", "ledger/valkey_state.lua"),
+    ],
 }
 # What only training needs: gigabytes that must not come with the service.
 HEAVY = {"torch", "mlflow", "mlflow-skinny", "pandas", "scikit-learn", "sentence-transformers"}

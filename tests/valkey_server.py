@@ -35,7 +35,7 @@ class ValkeyServer:
         self._binary = valkey_binary()
         self._folder = folder
         self._options = options
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -69,6 +69,17 @@ class ValkeyServer:
             self._process.wait(START_S)
             self._process = None
 
+    def told(self, *words: str) -> str:
+        """The answer to a command that its operator sends."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=START_S) as link:
+            link.sendall(" ".join(words).encode() + b"\r\n")
+            return link.recv(4096).decode()
+
+    def configure(self, *words: str) -> None:
+        """Send a command that must succeed."""
+        answer = self.told(*words)
+        assert answer.startswith(("+", ":")), answer
+
     def _answers(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as link:
@@ -100,7 +111,8 @@ def shared_server() -> ValkeyServer:
     return server
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,18 +1,17 @@
-"""The shared ledger: servers that are refused, fail, restart or are killed."""
+"""The ledger on a server: restarts, kills, lost answers, and what it keeps apart."""
 
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ledger_stores import NOW, Process, account, bill, hold
-from valkey_server import DURABLE, ValkeyServer, shared_server, valkey_server
+from serving_process import wait_for
+from valkey_server import DURABLE, ValkeyServer, free_port, shared_server, valkey_server
 
 from router_serving.errors import LedgerError
 from router_serving.ledger.types import Account, Balance, Charge, Count, Grant, Switch
-from router_serving.ledger.valkey_link import address_of
 from router_serving.ledger.valkey_store import ValkeyStore
 
 DAY = account()
@@ -29,146 +28,37 @@ def process(server: ValkeyServer, name: str = "a", *, query: str = "") -> Proces
     return Process(lambda: ValkeyStore(server.url + query), name)
 
 
-def configure(server: ValkeyServer, *words: str) -> None:
-    """Send one command to the server, as its operator would."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as link:
-        link.sendall(" ".join(words).encode() + b"\r\n")
-        assert link.recv(4096).startswith((b"+", b":")), words
-
-
-@pytest.mark.parametrize(
-    ("options", "fault"),
-    [
-        (("--appendonly", "no"), "got appendonly no; expected yes"),
-        (
-            ("--appendonly", "yes", "--appendfsync", "everysec"),
-            "got appendfsync everysec; expected always",
-        ),
-        (
-            (*DURABLE, "--no-appendfsync-on-rewrite", "yes"),
-            "got no-appendfsync-on-rewrite yes; expected no",
-        ),
-        (
-            (*DURABLE, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"),
-            "got maxmemory-policy allkeys-lru; expected noeviction",
-        ),
-        ((*DURABLE, "--requirepass", "right"), "Authentication"),
-    ],
-)
-def test_a_server_that_may_lose_writes_is_refused(
-    tmp_path: Path, options: tuple[str, ...], fault: str
-) -> None:
-    with valkey_server(tmp_path, *options) as server:
-        with pytest.raises(LedgerError, match=fault) as refused:
-            ValkeyStore(server.url)
-        assert server.address in str(refused.value)
-
-
-def test_a_server_with_a_limit_that_evicts_nothing_is_taken(tmp_path: Path) -> None:
-    limit = ("--maxmemory", "100mb", "--maxmemory-policy", "noeviction")
-    with valkey_server(tmp_path, *DURABLE, *limit) as server:
-        assert process(server).lease(DAY, 60) == 60
-
-
 def test_a_full_server_refuses_a_batch_as_a_whole(server: ValkeyServer) -> None:
     a = process(server)
     a.lease(DAY, 60)
-    configure(server, "CONFIG", "SET", "maxmemory-policy", "noeviction")
-    configure(server, "CONFIG", "SET", "maxmemory", "1")
-    with pytest.raises(LedgerError, match="OutOfMemory"):
+    server.configure("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    server.configure("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(LedgerError, match=r"OutOfMemory|OOM"):
         a.lease(DAY, 10)
-    configure(server, "CONFIG", "SET", "maxmemory", "0")
+    server.configure("CONFIG", "SET", "maxmemory", "0")
     assert a.balance(DAY) == Balance(leased=60)
     assert a.lease(DAY, 10) == 10
 
 
-def test_a_replica_is_refused(server: ValkeyServer, tmp_path: Path) -> None:
-    folder = tmp_path / "replica"
-    folder.mkdir()
-    primary = ("--replicaof", f"127.0.0.1 {server.port}")
-    with (
-        valkey_server(folder, *DURABLE, *primary) as replica,
-        pytest.raises(LedgerError, match="got a replica"),
-    ):
-        ValkeyStore(replica.url)
-
-
-def test_a_primary_that_became_a_replica_is_refused(server: ValkeyServer) -> None:
-    a = process(server)
-    a.lease(DAY, 60)
-    configure(server, "REPLICAOF", "127.0.0.1", "1")
-    with pytest.raises(LedgerError, match="ReadOnly"):
-        a.lease(DAY, 10)
-    with pytest.raises(LedgerError, match="got a replica"):
-        a.lease(DAY, 10)
-    configure(server, "REPLICAOF", "NO", "ONE")
-    assert a.lease(DAY, 10) == 10
-
-
-def test_a_server_without_its_settings_is_only_taken_on_trust(tmp_path: Path) -> None:
-    hidden = ("--rename-command", "CONFIG", "")
-    with valkey_server(tmp_path, *DURABLE, *hidden) as server:
-        with pytest.raises(LedgerError, match=r"CONFIG GET is refused.*ledger_trust_durability"):
-            ValkeyStore(server.url)
-        a = Process(lambda: ValkeyStore(server.url, trust_durability=True), "a")
-        assert a.lease(DAY, 60) == 60
-
-
-def test_trust_does_not_excuse_what_a_server_shows(tmp_path: Path) -> None:
-    with (
-        valkey_server(tmp_path, "--appendonly", "no") as server,
-        pytest.raises(LedgerError, match="got appendonly no"),
-    ):
-        ValkeyStore(server.url, trust_durability=True)
-
-
-def test_a_password_opens_the_ledger_and_is_never_told(tmp_path: Path) -> None:
-    with valkey_server(tmp_path, *DURABLE, "--requirepass", "right") as server:
-        with pytest.raises(LedgerError) as refused:
-            ValkeyStore(f"valkey://:Wr0ng@{server.address}")
-        told = str(refused.value)
-        assert server.address in told
-        assert "Wr0ng" not in told
-        store = ValkeyStore(f"redis://:right@{server.address}")
-        server.stop()
-        with pytest.raises(LedgerError) as gone:
-            store.switches()
-        assert "right" not in str(gone.value)
-
-
-def test_an_address_where_nothing_listens_is_told() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(LedgerError, match=address):
-            ValkeyStore(f"valkey://{address}")
-
-
-@pytest.mark.parametrize(
-    ("url", "fault"),
-    [
-        ("http://secret@h", "scheme 'http'"),
-        ("valkey://", "expected valkey://"),
-        ("valkey://:secret@h:port", "not an address"),
-        ("valkey://:secret@h/ledger", "database 'ledger'"),
-        ("valkey://:secret@h?socket_timeout=99", "got socket_timeout"),
-        ("valkey://:secret@h?prefix=%7Ba%7D", "prefix '{a}'"),
-        ("valkey://:secret@h?prefix", "not an address"),
-    ],
-)
-def test_an_address_that_is_wrong_is_told_without_its_password(url: str, fault: str) -> None:
-    with pytest.raises(LedgerError, match=fault) as refused:
-        address_of(url)
-    assert "ledger_url" in str(refused.value)
-    assert "secret" not in str(refused.value)
+def test_a_node_of_a_cluster_keeps_all_of_a_ledger(tmp_path: Path) -> None:
+    cluster = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    with valkey_server(tmp_path, *DURABLE, *cluster) as server:
+        a = process(server)
+        with pytest.raises(LedgerError, match="CLUSTERDOWN"):
+            a.say()
+        server.configure("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        wait_for(lambda: "cluster_state:ok" in server.told("CLUSTER", "INFO"))
+        assert a.reserve("d", Charge(DAY, 20)).kept == ()
+        assert a.balance(DAY) == Balance(held=20)
+        assert a.store.claim("notice", until_s=4e9)
 
 
 def test_scripts_are_sent_again_when_the_server_forgot_them(server: ValkeyServer) -> None:
     a = process(server)
     assert a.lease(DAY, 10) == 10
-    configure(server, "SCRIPT", "FLUSH")
+    server.configure("SCRIPT", "FLUSH")
     assert a.lease(DAY, 10) == 10
-    configure(server, "SCRIPT", "FLUSH")
+    server.configure("SCRIPT", "FLUSH")
     assert a.store.claim("notice", until_s=4e9)
 
 
@@ -183,17 +73,6 @@ def test_a_restarted_server_is_found_again_by_the_next_call(server: ValkeyServer
     server.stop()
     server.start()
     assert a.lease(DAY, 10) == 10
-
-
-def test_a_server_that_came_back_less_durable_is_refused(server: ValkeyServer) -> None:
-    a = process(server)
-    server.stop()
-    with pytest.raises(LedgerError):
-        a.say()
-    server.start()
-    configure(server, "CONFIG", "SET", "appendfsync", "everysec")
-    with pytest.raises(LedgerError, match="got appendfsync everysec"):
-        a.say()
 
 
 def test_nothing_that_was_answered_is_lost_when_the_server_is_killed(server: ValkeyServer) -> None:

@@ -29,14 +29,20 @@ local function bound(reserved)
   return reserved > 0 and limits.implausible_times * reserved or limits.implausible_amount
 end
 
-local function share_of(known, charge)
-  local unit = charge.account.unit
-  local billed = billed_in(known, unit)
+-- What each charge settles and holds now.
+local function shares_of(known)
+  local billed, settled, found = {}, {}, {}
   local is_open = known.state == 'open' and not known.is_final
-  return {
-    settled = math.min(billed, bound(reserved_in(known, unit))),
-    held = is_open and math.max(0, charge.covered - billed) or 0,
-  }
+  for i, charge in ipairs(known.charges) do
+    local unit = charge.account.unit
+    if not settled[unit] then
+      billed[unit] = billed_in(known, unit)
+      settled[unit] = math.min(billed[unit], bound(reserved_in(known, unit)))
+    end
+    local held = is_open and math.max(0, charge.covered - billed[unit]) or 0
+    found[i] = {settled = settled[unit], held = held}
+  end
+  return found
 end
 
 -- Processes that may have died between deciding and writing what they decided.
@@ -54,11 +60,10 @@ end
 
 -- Alter a decision, and bring the accounts from the shares before to those after.
 local function change(id, known, alter)
-  local before = {}
-  for i, charge in ipairs(known.charges) do before[i] = share_of(known, charge) end
+  local before = shares_of(known)
   alter()
-  for i, charge in ipairs(known.charges) do
-    local was, is = before[i] or {settled = 0, held = 0}, share_of(known, charge)
+  for i, is in ipairs(shares_of(known)) do
+    local charge, was = known.charges[i], before[i] or {settled = 0, held = 0}
     add(charge.account, 'settled', is.settled - was.settled)
     add(charge.account, 'held', is.held - was.held)
     if known.state == 'unmatched' and is.settled > was.settled then
@@ -154,11 +159,12 @@ local function keep(asked, needed)
   end
 end
 
--- Raise a charge: out of the lease first, and out of what is free for the rest.
-local function raise(known, asked)
+-- Raise a charge: out of the lease first, and for the rest out of what is free. `gains` are those
+-- of the same hold so far, which the accounts do not show yet.
+local function raise(known, asked, gains)
   local at, worker = asked.account, batch.worker
   local charge, billed = charge_at(known, at), billed_in(known, at.unit)
-  local free = free_of(at)
+  local free = free_of(at) - (gains[at.key] or 0)
   charge.account, charge.amount = at, math.max(charge.amount, asked.amount)
   local needed = math.max(0, charge.amount - math.max(charge.covered, billed))
   local part = 0
@@ -166,8 +172,9 @@ local function raise(known, asked)
     part = math.min(needed, asked.amount, leased(worker, at.key))
     change_lease(worker, at, -part)
   end
-  local gained = part + math.min(needed - part, free)
+  local gained = part + math.min(needed - part, math.max(0, free))
   if gained > 0 then charge.covered = math.max(charge.covered, billed) + gained end
+  gains[at.key] = (gains[at.key] or 0) + gained
   keep(asked, needed)
 end
 
@@ -187,10 +194,10 @@ local function take(id, known, said)
     return
   end
   if known.state ~= 'open' then open(known) end
-  for _, asked in ipairs(said.charges) do
-    change(id, known, function() raise(known, asked) end)
-  end
-  changed[id] = true
+  change(id, known, function()
+    local gains = {}
+    for _, asked in ipairs(said.charges) do raise(known, asked, gains) end
+  end)
 end
 
 local function hold(said)

@@ -120,7 +120,8 @@ end
 
 -- Decisions -----------------------------------------------------------------------------------
 
-local decisions, changed = {}, {}
+-- `listed` is where each decision is in the ledger, see write_decisions.
+local decisions, listed, changed = {}, {}, {}
 
 local function id_of(said)
   return #said.tenant .. ':' .. said.tenant .. ':' .. said.decision_id
@@ -148,10 +149,15 @@ local function record_of(known)
   return cmsgpack.pack({known.state, known.is_final, known.expires_s, charges, bills})
 end
 
+local function list_of(known)
+  if known.state == 'waiting' then return 'waiting' end
+  return known.state == 'open' and not known.is_final and 'expiring' or 'settled'
+end
+
 local function decision(id)
   if decisions[id] ~= nil then return decisions[id] end
   local got = redis.call('GET', ROOT .. 'decision:' .. id)
-  decisions[id] = false
+  decisions[id], listed[id] = false, 'none'
   if not got then return false end
   local record = cmsgpack.unpack(got)
   local known = new_decision(id, record[1])
@@ -166,25 +172,24 @@ local function decision(id)
       unreserved = b[6],
     }
   end
+  listed[id] = list_of(known)
   return known
 end
 
--- Each decision is due once: when its hold expires, its bills have waited, or it may be forgotten.
+-- Each decision is due once, and in the list of what is due for the same reason: its hold expires,
+-- its bills have waited, or it may be forgotten.
 local function write_decisions()
   for id in pairs(changed) do
-    local known = decisions[id]
+    local known, was = decisions[id], listed[id]
+    local list = list_of(known)
     write('SET', ROOT .. 'decision:' .. id, record_of(known))
-    write('ZREM', ROOT .. 'expiring', id)
-    if known.state == 'waiting' then
-      write('ZADD', ROOT .. 'waiting', 'NX', now_s + limits.grace_s, id)
-    else
-      write('ZREM', ROOT .. 'waiting', id)
-      if known.state == 'open' and not known.is_final then
-        write('ZADD', ROOT .. 'expiring', known.expires_s, id)
-        write('ZREM', ROOT .. 'settled', id)
-      else
-        write('ZADD', ROOT .. 'settled', now_s + limits.kept_s, id)
-      end
+    if was ~= list and was ~= 'none' then write('ZREM', ROOT .. was, id) end
+    if list == 'expiring' then
+      write('ZADD', ROOT .. list, known.expires_s, id)
+    elseif list == 'settled' then
+      write('ZADD', ROOT .. list, now_s + limits.kept_s, id)
+    elseif was ~= list then
+      write('ZADD', ROOT .. list, now_s + limits.grace_s, id)
     end
   end
 end

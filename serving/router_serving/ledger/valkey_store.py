@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from router_serving.errors import LedgerError
 from router_serving.ledger import types
 from router_serving.ledger.sqlite_books import ACCOUNT_KEPT_S
 from router_serving.ledger.types import Balance, Batch, Committed, Pace, Switch
@@ -37,6 +38,8 @@ _LIMITS: Final = msgspec.msgpack.encode(
         "hour_kept_s": (_N_WEEKS + 1) * 7 * _DAY_S,
     }
 )
+# Claims of an outage that are remembered; of more, one that was carried out is not told again.
+_MAX_UNSURE: Final = 1000
 
 
 class ValkeyStore:
@@ -125,12 +128,16 @@ class ValkeyStore:
     def claim(self, notice: str, *, until_s: float) -> bool:
         """True for the first to claim a notice, until a time of the clock: it is sent once."""
         # A claim whose answer was lost is made again under the same name, and then still won.
-        name = self._unsure.setdefault(notice, secrets.token_hex(8))
+        name = self._unsure.pop(notice, None) or secrets.token_hex(8)
         times = (repr(until_s), repr(time.time()))
-        is_won = self._link.call(
-            lambda client: self._claim.run(client, self._root, notice, *times, name)
-        )
-        del self._unsure[notice]
+        try:
+            is_won = self._link.call(
+                lambda client: self._claim.run(client, self._root, notice, *times, name)
+            )
+        except LedgerError:
+            if len(self._unsure) < _MAX_UNSURE:
+                self._unsure[notice] = name
+            raise
         return bool(is_won)
 
     def close(self) -> None:
