@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from router_serving.errors import LedgerError
 from router_serving.ledger.types import LedgerStore
 from router_serving.settings import Settings
 
@@ -18,13 +17,11 @@ def open_store(settings: Settings) -> LedgerStore:
         from router_serving.ledger.sqlite_store import SqliteStore
 
         return SqliteStore(settings.state_dir / LEDGER_FILE)
-    try:
-        from router_serving.ledger.valkey_store import ValkeyStore
-    except ImportError:
-        raise LedgerError(
-            "ROUTER_LEDGER_URL: needs the package valkey, expected router-model[shared] installed"
-        ) from None
-    return ValkeyStore(settings.ledger_url)
+    from router_serving.ledger.valkey_store import ValkeyStore
+
+    return ValkeyStore(
+        settings.ledger_url.get_secret_value(), trust_durability=settings.ledger_trust_durability
+    )
 
 
 def place_of(settings: Settings) -> str:
