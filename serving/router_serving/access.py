@@ -33,6 +33,11 @@ class Rights(Struct, frozen=True):
     key: str | None = None
     tenant: str | None = None
 
+    @property
+    def bound_key(self) -> str | None:
+        """The id of a key that speaks for one tenant; None for any other."""
+        return None if self.tenant is None else self.key
+
     def check_tenant(self, given: object, field: str) -> None:
         """Raise ForbiddenError where a tenant is named that the key may not speak for."""
         if self.tenant is not None and given is not None and given != self.tenant:

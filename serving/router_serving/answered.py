@@ -7,8 +7,9 @@ from msgspec import Struct
 from router_model import formats
 from router_model.session_view import SessionView
 from router_model.types import WireFormat
+from router_serving.call import Call
 from router_serving.decided import Decided
-from router_serving.envelope import BYTE_ORDER_MARK, Call
+from router_serving.envelope import BYTE_ORDER_MARK
 from router_serving.recent import RouteAnswer
 from router_serving.telemetry import STAGES
 

@@ -17,8 +17,8 @@ from router_model.scoring import asking_of, logged_situation
 from router_model.session_view import SessionView
 from router_model.terms import Terms
 from router_model.types import Decision, Request, WireFormat
+from router_serving.call import Call
 from router_serving.canary import Side
-from router_serving.envelope import Call
 
 _log = structlog.get_logger(__name__)
 

@@ -16,9 +16,9 @@ from router_model.session import session_id
 from router_model.terms import Allowance, Terms
 from router_model.types import Caller, Decision, Outcome
 from router_serving.answered import Answered, seen_as, stages_of, wire_format_of
+from router_serving.call import Call
 from router_serving.canary import CANARY, Side
 from router_serving.decided import Asked, Decided, row_of
-from router_serving.envelope import Call
 from router_serving.exploration_budget import ExplorationBudgets, utc_day
 from router_serving.ledger.admission import Admission, check_tokens
 from router_serving.ledger.ledger import Ledger
@@ -98,7 +98,7 @@ class Engine:
         """
         turn_ns = time.perf_counter_ns()
         limits = self._tenants.of(call.caller.tenant).limits
-        admission = await self._admitted(call.caller, limits)
+        admission = await self._admitted(call.payer, limits)
         marks = [started_ns, turn_ns - waited_ns, turn_ns, time.perf_counter_ns()]
         wire_format = wire_format_of(call)
         request = formats.parse(call.body, wire_format=wire_format, path=call.path)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from router_model.catalog import Catalog, model_ids, unknown_models
 from router_model.errors import InvalidRequestError
@@ -20,6 +20,7 @@ from router_model.formats import jsontext
 from router_model.terms import Objective
 from router_model.types import Caller, PolicyOverrides, WireFormat
 from router_serving.access import ANYBODY, Rights
+from router_serving.call import Call, Headers
 from router_serving.redaction import holds_secret
 
 MAX_NAME_CHARS = 256
@@ -38,24 +39,7 @@ POLICY_FIELDS = (
 _DEFAULT_CALLER = Caller()
 _NO_OVERRIDES = PolicyOverrides()
 
-Headers = Mapping[str, str]
 Parsed = Mapping[str, Any]
-
-
-class Call(Struct, frozen=True, kw_only=True):
-    """One call, taken apart but not yet parsed.
-
-    `path` is the client's own path where a gateway forwarded it (the Gemini model stands there);
-    `prefix` is what to put before the name of a field of `body` in an error.
-    """
-
-    body: bytes
-    wire_format: WireFormat | None
-    caller: Caller
-    overrides: PolicyOverrides
-    headers: Headers
-    path: str | None = None
-    prefix: str = ""
 
 
 _MEMBERS = msgspec.json.Decoder(dict[str, Raw])
@@ -90,6 +74,7 @@ def opened(body: bytes, headers: Headers, *, catalog: Catalog, rights: Rights = 
         overrides=overrides_of(policy, headers, catalog=catalog),
         headers=headers,
         prefix="request.",
+        bound_key=rights.bound_key,
     )
 
 
@@ -109,6 +94,7 @@ def bare(
         overrides=overrides_of({}, headers, catalog=catalog),
         headers=headers,
         path=path,
+        bound_key=rights.bound_key,
     )
 
 
@@ -146,8 +132,8 @@ def caller_of(members: Parsed, headers: Headers, *, rights: Rights = ANYBODY) ->
             found[name] = (_decision_id if name == "decision_id" else name_of)(value, field)
             if name == "tenant":
                 rights.check_tenant(value, field)
-    if rights.tenant is not None and rights.key is not None:
-        found = {"tenant": rights.tenant, "key": rights.key} | found
+    if rights.tenant is not None and rights.bound_key is not None:
+        found = {"tenant": rights.tenant, "key": rights.bound_key} | found
     return Caller(**found) if found else _DEFAULT_CALLER
 
 

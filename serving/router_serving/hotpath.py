@@ -24,8 +24,9 @@ from router_serving.asgi import (
     respond,
     respond_problem,
 )
+from router_serving.call import Call
 from router_serving.engine import Engine
-from router_serving.envelope import Call, bare, is_envelope, opened
+from router_serving.envelope import bare, is_envelope, opened
 from router_serving.errors import (
     ClientGoneError,
     WrongMethodError,

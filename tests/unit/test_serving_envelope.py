@@ -235,3 +235,12 @@ def test_malformed_json_does_not_repeat_the_body() -> None:
 def test_any_bytes_give_a_call_or_an_error_raised_on_purpose(data: bytes) -> None:
     with suppress(InvalidRequestError):
         opened(b'{"request":' + data + b"}", {}, catalog=CATALOG)
+
+
+def test_a_bound_key_is_limited_as_itself_whatever_it_calls_itself() -> None:
+    body = envelope(caller={"key": "another", "user": "kim"})
+    bound = opened(body, {}, catalog=CATALOG, rights=Rights("ab12cd34", "acme"))
+    assert bound.caller.key == "another"
+    assert bound.payer == Caller(tenant="acme", key="ab12cd34", user="kim")
+    gateway = opened(body, {}, catalog=CATALOG, rights=Rights("ab12cd34", None))
+    assert gateway.payer == gateway.caller

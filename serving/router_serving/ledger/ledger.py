@@ -6,7 +6,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 import structlog
@@ -31,6 +31,7 @@ from router_serving.ledger.types import (
     Account,
     Balance,
     Batch,
+    Bill,
     Billed,
     Committed,
     Hold,
@@ -137,12 +138,12 @@ class Ledger:
             )
             if bill is None:
                 continue
-            self.paces.spent(tenant_subject(tenant), bill.amounts["microusd"])
             if limits.has_accounts:
                 bills.append(bill)
+            else:
+                self.paces.spent(tenant_subject(tenant), bill.amounts["microusd"])
         if bills:
-            await self._keeper.bill(tuple(bills))
-            self._metrics.settled(bills)
+            self._settled(bills, await self._keeper.bill(tuple(bills)))
 
     async def balances(self, caller: Caller, limits: Limits) -> list[tuple[Limited, Balance]]:
         """The accounts of a caller as they are now, free leases counted as leased."""
@@ -158,8 +159,7 @@ class Ledger:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep leases alive and give back what is idle; at the end write and return everything."""
-        with suppress(LedgerError):
-            await self.ask(self._refresh)  # a switch that is on holds from the first call on
+        await self.ask(self._refresh)  # a switch that is on holds from the first call on
         keeping = asyncio.create_task(self._keeper.run(), name="ledger-keeper")
         tending = asyncio.create_task(self._tend(), name="ledger-tending")
         try:
@@ -204,6 +204,13 @@ class Ledger:
             limit=limited.rule.limit,
             cap_usd=account.cap / MICRO,
         )
+
+    def _settled(self, bills: Sequence[Bill], billed: Sequence[Billed]) -> None:
+        """Count what was spent; a bill that was sent again was counted before."""
+        new = [bill for bill, one in zip(bills, billed, strict=True) if one.status != "repeated"]
+        self._metrics.settled(new)
+        for bill in new:
+            self.paces.spent(tenant_subject(bill.tenant), bill.amounts["microusd"])
 
     def _unreserved(self, tenant: str, limits: Limits) -> tuple[Account, ...]:
         """The accounts of a bill whose hold is nowhere found: those of its tenant, as of now."""
