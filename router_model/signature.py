@@ -40,7 +40,7 @@ def check_signature(folder: Path, public_key: Path) -> None:
 
     It says nothing of the other files: `artifact.verify` compares them with the manifest.
     """
-    key = _public_key(public_key)
+    key = read_public_key(public_key)
     from cryptography.exceptions import InvalidSignature
 
     path = folder / SIGNATURE
@@ -80,7 +80,8 @@ def _private_key(path: Path) -> "Ed25519PrivateKey":
     return key
 
 
-def _public_key(path: Path) -> "Ed25519PublicKey":
+def read_public_key(path: Path) -> "Ed25519PublicKey":
+    """The key in a PEM file; ArtifactError when it is none, or can't be read."""
     content = _pem(path)
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

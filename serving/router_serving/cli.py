@@ -16,6 +16,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from router_model.errors import RouterError
+from router_serving import check_cli
 from router_serving.access import checked_keys
 from router_serving.app import Service
 from router_serving.descriptors import file_limit_warning, raised_file_limit
@@ -179,3 +180,6 @@ def run(settings: Settings, loaded: Loaded, listener: socket.socket) -> int:
 
 def _leave(number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
+
+
+app.command("check-config", epilog=check_cli.EPILOG)(check_cli.command_for(bound))
