@@ -15,6 +15,13 @@ RouterError
 """
 
 from collections.abc import Mapping
+from reprlib import Repr
+
+_N_SHOWN = 80
+# Whatever is not shown is not looked at: a value may be large, and nested deeply.
+_repr = Repr()
+_repr.maxlevel, _repr.maxlong = 3, _N_SHOWN
+_repr.maxlist = _repr.maxtuple = _repr.maxdict = 15
 
 
 class RouterError(Exception):
@@ -29,10 +36,7 @@ class InvalidRequestError(RouterError):
     code = "invalid_request"
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
-        shown = repr(value)
-        if len(shown) > 80:
-            shown = shown[:77] + "..."
-        super().__init__(f"{field}: got {shown}, expected {allowed}")
+        super().__init__(f"{field}: got {_shown(value)}, expected {allowed}")
         self.field = field
         self.allowed = allowed
 
@@ -88,3 +92,15 @@ class NotReadyError(RouterError):
     """The service has no artifact to decide with."""
 
     code = "not_ready"
+
+
+def _shown(value: object) -> str:
+    """The start of a value as Python shows it."""
+    if isinstance(value, str | bytes):
+        shown = repr(value[: _N_SHOWN + 1])
+    else:
+        try:
+            shown = _repr.repr(value)
+        except ValueError:  # an integer of more digits than Python shows
+            shown = f"a {type(value).__name__} too large to show"
+    return shown if len(shown) <= _N_SHOWN else shown[: _N_SHOWN - 3] + "..."

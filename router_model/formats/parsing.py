@@ -16,6 +16,9 @@ from router_model.formats import (
 from router_model.formats.detection import detect, format_of_path, gemini_path
 from router_model.types import Request, WireFormat
 
+MAX_INTEGER = 2**53 - 1
+"""Largest integer that every JSON parser keeps, and so does a log of 64-bit columns."""
+
 _PARSERS: Mapping[WireFormat, Callable[[bytes], Request]] = MappingProxyType(
     {
         WireFormat.OPENAI_CHAT: openai_chat.parse,
@@ -37,15 +40,24 @@ def parse(
     >>> parse(b'{"model": "auto", "messages": [{"role": "user", "content": "Hi"}]}').last_user_text
     'Hi'
     """
-    checked = jsontext.check_encoding(body)
+    checked = jsontext.check_body(body)
     wanted = wire_format or (format_of_path(path) if path else None)
     request = _PARSERS[wanted or detect(checked)](checked)
-    limit = request.max_output_tokens
-    if limit is not None and limit < 1:
-        raise InvalidRequestError("max_output_tokens", limit, "an integer of at least 1")
+    _check_integers(request)
     if path:
         return _with_path(request, path)
     return request
+
+
+def _check_integers(request: Request) -> None:
+    """Refuse numbers that no column of 64 bits holds, and a limit that leaves no output."""
+    for name, value, least, most in (
+        ("max_output_tokens", request.max_output_tokens, 1, MAX_INTEGER),
+        ("thinking_budget", request.thinking_budget, -MAX_INTEGER, MAX_INTEGER),
+        ("seed", request.seed, -(2**63), 2**64 - 1),
+    ):
+        if value is not None and not least <= value <= most:
+            raise InvalidRequestError(name, value, f"an integer from {least} to {most}")
 
 
 def _with_path(request: Request, path: str) -> Request:

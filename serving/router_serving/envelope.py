@@ -57,6 +57,7 @@ def is_envelope(body: bytes) -> bool:
 
 def opened(body: bytes, headers: Headers, *, catalog: Catalog, rights: Rights = ANYBODY) -> Call:
     """The call that an envelope carries."""
+    jsontext.check_values(body)
     members = jsontext.decode(_MEMBERS, body.removeprefix(BYTE_ORDER_MARK))
     if unknown := sorted(members.keys() - set(ENVELOPE_FIELDS)):
         raise InvalidRequestError(unknown[0], "a value", f"only {', '.join(ENVELOPE_FIELDS)} here")
@@ -163,12 +164,15 @@ def _member(members: Mapping[str, Raw], name: str) -> Any:
 
 
 def _object(members: Mapping[str, Raw], name: str) -> Parsed:
-    value = _member(members, name)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
+    raw = members.get(name)
+    if raw is None or not bytes(raw).startswith(b"{"):
+        value = _member(members, name)
+        if value is None:
+            return {}
         raise InvalidRequestError(name, value, "an object")
-    return value
+    # One by one, so that what is wrong with one of them is said of it.
+    inner = jsontext.decode(_MEMBERS, raw, at=name)
+    return {key: jsontext.decode(_ANYTHING, inner[key], at=f"{name}.{key}") for key in inner}
 
 
 def name_of(value: object, field: str) -> str:

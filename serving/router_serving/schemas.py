@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from router_model.errors import InvalidRequestError
 from router_model.types import Outcome, Usage
 
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# Beyond these a sum is none any more; no call costs a million dollars, or takes eleven days.
+Dollars = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+Milliseconds = Annotated[float, Field(ge=0, le=1_000_000_000, allow_inf_nan=False)]
 Tokens = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Signal = bool | Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=200)]
 GroupBy = Literal["user", "key", "session", "tenant", "model"]
@@ -60,9 +62,9 @@ class OutcomeBody(Strict):
     reward: Annotated[float, Field(ge=0, le=1)] | None = None
     signals: Annotated[dict[str, Signal], Field(max_length=64)] = {}
     usage: UsageBody | None = None
-    cost_usd: NonNegative | None = None
-    latency_ms: NonNegative | None = None
-    tool_call_latency_ms: NonNegative | None = None
+    cost_usd: Dollars | None = None
+    latency_ms: Milliseconds | None = None
+    tool_call_latency_ms: Milliseconds | None = None
     tool_call_valid: bool | None = None
     error: Annotated[str, Field(max_length=500)] | None = None
     n_tool_calls: Annotated[int, Field(ge=0, le=100_000)] | None = None

@@ -10,7 +10,9 @@ from router_model import formats
 from router_model.errors import InvalidRequestError, MalformedJsonError
 from router_model.formats.jsontext import (
     MAX_SCHEMA_DEPTH,
+    MAX_VALUES,
     arguments_text,
+    check_values,
     compact,
     compact_text,
     kept_raw,
@@ -108,6 +110,22 @@ def test_the_deepest_schema_allowed_is_kept_and_one_deeper_refused() -> None:
     assert kept_raw(Raw(allowed), "field") == allowed
     with pytest.raises(InvalidRequestError, match=r"^tools\[3\]\.schema"):
         kept_raw(Raw(b"[" + allowed + b"]"), "tools[", 3, "].schema")
+
+
+COUNTLESS = [b"[" + b"1," * MAX_VALUES + b"1]", b"[" * MAX_VALUES + b"]" * MAX_VALUES + b"{}"]
+
+
+@pytest.mark.parametrize("body", COUNTLESS)
+def test_a_body_of_countless_values_is_refused_before_any_is_made(body: bytes) -> None:
+    # A megabyte of empty objects once took a second to decide about.
+    with pytest.raises(InvalidRequestError, match=f"values', expected at most {MAX_VALUES}"):
+        formats.parse(body)
+
+
+def test_commas_and_brackets_in_text_are_no_values() -> None:
+    text = json.dumps('a, [b], {c} " \\' * MAX_VALUES).encode()
+    check_values(b'{"messages": [{"content": ' + text + b"}]}")
+    check_values(b"[" + b"1," * (MAX_VALUES - 2) + b"1]")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,37 @@ def test_an_output_limit_below_one_is_refused_by_name(body: dict[str, Any]) -> N
         formats.parse(json.dumps(body).encode())
 
 
+# An integer beyond a float's range once failed in the features, one beyond 64 bits in the log.
+HUGE: list[tuple[str, dict[str, Any]]] = [
+    ("max_output_tokens", {"messages": [TURN], "max_tokens": 10**400}),
+    ("max_output_tokens", {"input": "Hi", "max_output_tokens": 2**53}),
+    ("max_output_tokens", {"messages": [TURN], "system": "s", "max_tokens": 2**64}),
+    ("seed", {"messages": [TURN], "seed": 10**30}),
+    ("seed", {"messages": [TURN], "seed": -(10**30)}),
+    (
+        "thinking_budget",
+        {
+            "messages": [TURN],
+            "system": "s",
+            "max_tokens": 9,
+            "thinking": {"type": "enabled", "budget_tokens": 10**400},
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "body"), HUGE)
+def test_a_number_that_no_column_holds_is_refused_by_name(name: str, body: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError, match=f"^{name}: got .*, expected an integer from"):
+        formats.parse(json.dumps(body).encode())
+
+
+def test_a_seed_of_64_bits_is_kept() -> None:
+    for seed in (2**64 - 1, -(2**63)):
+        body = json.dumps({"messages": [TURN], "seed": seed}).encode()
+        assert formats.parse(body).seed == seed
+
+
 @pytest.mark.parametrize("text", [r"cut \ud83d", r"cut \ud83d more", r"\ude00"])
 def test_half_an_emoji_is_no_reason_to_refuse_a_body(text: str) -> None:
     # Detecting the dialect once refused what parsing would have mended.

@@ -244,3 +244,29 @@ def test_a_bound_key_is_limited_as_itself_whatever_it_calls_itself() -> None:
     assert bound.payer == Caller(tenant="acme", key="ab12cd34", user="kim")
     gateway = opened(body, {}, catalog=CATALOG, rights=Rights("ab12cd34", None))
     assert gateway.payer == gateway.caller
+
+
+@pytest.mark.parametrize(
+    ("member", "field"),
+    [
+        (b'"policy": {"max_cost_usd": 1, "min_adequacy": 1e999}', "policy.min_adequacy"),
+        (b'"policy": {"models": ["a", 1e999]}', "policy.models"),
+        (b'"caller": {"user": -1e999}', "caller.user"),
+        (b'"caller": {"other": [1e999]}', "caller.other"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_by_the_name_of_its_member(
+    member: bytes, field: str
+) -> None:
+    body = b'{"request": {"messages": []}, ' + member + b"}"
+    with pytest.raises(InvalidRequestError) as caught:
+        opened(body, {}, catalog=CATALOG)
+    assert caught.value.field.startswith(field)
+
+
+@pytest.mark.parametrize("value", [b"[]", b"3", b'"text"', b"true"])
+@pytest.mark.parametrize("name", ["caller", "policy"])
+def test_a_member_that_is_no_object_is_refused(name: str, value: bytes) -> None:
+    body = b'{"request": {}, "%b": %b}' % (name.encode(), value)
+    with pytest.raises(InvalidRequestError, match=f"^{name}: got .*, expected an object"):
+        opened(body, {}, catalog=CATALOG)
