@@ -3,15 +3,25 @@
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from ledger_stores import NOW, Process, account, bill, hold
+from ledger_stores import HOLD_S, NOW, Process, account, bill, hold
 from serving_process import wait_for
 from valkey_server import DURABLE, ValkeyServer, free_port, shared_server, valkey_server
 
 from router_serving.errors import LedgerError
-from router_serving.ledger.types import Account, Balance, Charge, Count, Grant, Switch
+from router_serving.ledger.types import (
+    Account,
+    Balance,
+    Batch,
+    Charge,
+    Committed,
+    Count,
+    Grant,
+    Switch,
+)
 from router_serving.ledger.valkey_store import ValkeyStore
 
 DAY = account()
@@ -170,6 +180,60 @@ def test_many_decisions_go_in_one_batch() -> None:
     n_expired = sum(a.say(at=NOW + 61).n_expired for _ in range(10))
     assert n_expired == n // 2
     assert a.balance(wide) == Balance(settled=6 * n, leased=10**6 - 20 * n)
+
+
+def test_a_large_batch_without_a_number_goes_in_parts_with_one_answer() -> None:
+    a = process(shared_server(), query="?prefix=parts")
+    wide, n = account(cap=10**9), 1700
+    a.say(bills=(bill("d3", 12),), grants=(Grant(account=wide, amount=10**6),))
+    held = tuple(hold(f"d{i}", Charge(wide, 20)) for i in range(n))
+    batch = Batch(
+        worker="a",
+        now_s=NOW,
+        hold_s=HOLD_S,
+        returns=(Charge(wide, 10**6 - 20 * n),),
+        holds=held,
+        bills=tuple(bill(f"d{i}", 12) for i in range(n)),
+        grants=(Grant(account=wide, amount=7),),
+        counts=(Count(subject="all", minute=int(NOW // 60), calls=n),),
+    )
+    answer = a.store.commit(batch)
+    assert answer.granted == (7,)
+    assert [billed.decision_id for billed in answer.billed] == [*(f"d{i}" for i in range(n)), "d3"]
+    assert [billed.status for billed in answer.billed[2:5]] == ["settled", "repeated", "settled"]
+    assert a.balance(wide) == Balance(settled=12 * n, leased=7)
+    assert a.store.pace("all", now_s=NOW).calls == n
+    assert len(a.store.commit(batch).kept) == n
+
+
+def test_a_large_batch_goes_on_where_it_was_interrupted(server: ValkeyServer) -> None:
+    a, b = process(server), process(server, "b")
+    wide, n = account(cap=10**9), 20_000
+    a.lease(wide, 30 * n)
+    batch = a.batch(
+        holds=tuple(hold(f"d{i}", Charge(wide, 20)) for i in range(n)),
+        returns=(Charge(wide, 10 * n),),
+        grants=(Grant(account=wide, amount=7),),
+    )
+    failures: list[LedgerError] = []
+
+    def insist() -> Committed:
+        while True:
+            try:
+                return a.store.commit(batch)
+            except LedgerError as error:
+                failures.append(error)
+
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(insist)
+        while b.balance(wide).held == 0:
+            pass
+        server.stop(signal.SIGKILL)
+        wait_for(lambda: bool(failures))
+        server.start()
+    assert answer.result().granted == (7,)
+    assert answer.result().kept == ()
+    assert b.balance(wide) == Balance(held=20 * n, leased=7)
 
 
 def test_old_accounts_go_with_what_is_leased_of_them() -> None:

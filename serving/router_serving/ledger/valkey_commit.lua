@@ -10,8 +10,7 @@ if last and batch.number > 0 then
   last = cmsgpack.unpack(last)
   if last.number == batch.number then return last.answer end
   if last.number > batch.number then
-    return redis.error_reply(string.format('STALE batch: got number %d, expected one above %d',
-      batch.number, last.number))
+    return redis.error_reply('STALE batch: its number is below that of a later one')
   end
 end
 

@@ -19,6 +19,7 @@ from router_serving.ledger import types
 from router_serving.ledger.sqlite_books import ACCOUNT_KEPT_S
 from router_serving.ledger.types import Balance, Batch, Committed, Pace, Switch
 from router_serving.ledger.valkey_link import Client, ValkeyLink, address_of
+from router_serving.ledger.valkey_parts import joined, parts_of
 
 _COMMIT: Final = ("valkey_state.lua", "valkey_decisions.lua", "valkey_commit.lua")
 _CLAIM: Final = ("valkey_claim.lua",)
@@ -56,6 +57,8 @@ class ValkeyStore:
         self._root = f"{{{address.prefix}}}:"
         self._commit = _Script(_COMMIT)
         self._claim = _Script(_CLAIM)
+        # The answers to the first parts of large batches whose others failed.
+        self._begun: dict[tuple[str, int], list[Committed]] = {}
         # Claims whose answer was lost, so that the same claim can be made again.
         self._unsure: dict[str, str] = {}
         self.check()
@@ -67,14 +70,20 @@ class ValkeyStore:
     def commit(self, batch: Batch) -> Committed:
         """Carry out a batch, durably, or not at all.
 
-        Where the answer was lost, LedgerError leaves open which of the two: send the same again.
+        Where an answer was lost, LedgerError leaves open which of the two, or how many parts of a
+        large batch were: send the same again, which goes on from there where it has a number.
         """
-        said = msgspec.msgpack.encode(batch)
-        answer = self._link.call(
-            lambda client: self._commit.run(client, self._root, said, _LIMITS),
-            is_repeatable=batch.number > 0,
-        )
-        return msgspec.msgpack.decode(answer, type=Committed)
+        name = (batch.worker, batch.number)
+        answers = self._begun.pop(name, []) if batch.number else []
+        parts = parts_of(batch)
+        try:
+            for part in parts[len(answers) :]:
+                answers.append(self._committed(part))
+        except LedgerError:
+            if batch.number and answers:
+                self._begun[name] = answers
+            raise
+        return joined(parts, answers)
 
     def balances(self, keys: Sequence[str]) -> Mapping[str, Balance]:
         """The accounts as they are; all zero for one that was never used."""
@@ -143,6 +152,14 @@ class ValkeyStore:
     def close(self) -> None:
         """Give back the connections; leases lapse by themselves."""
         self._link.close()
+
+    def _committed(self, batch: Batch) -> Committed:
+        said = msgspec.msgpack.encode(batch)
+        answer = self._link.call(
+            lambda client: self._commit.run(client, self._root, said, _LIMITS),
+            is_repeatable=batch.number > 0,
+        )
+        return msgspec.msgpack.decode(answer, type=Committed)
 
     def _hashes(self, places: Sequence[str], names: Sequence[str]) -> list[list[bytes | None]]:
         """The named values of each place, in one turn."""
