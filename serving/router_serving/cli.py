@@ -94,11 +94,11 @@ def serve(
 def settings_of(given: dict[str, Any]) -> Settings:
     """Settings from the environment under the given options; StartError names what is wrong."""
     settings = read_settings(given)
-    checked_keys(settings)
     try:
         settings.log_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StartError(f"--state-dir {settings.state_dir}: can't be created: {error}") from None
+    checked_keys(settings)
     return settings
 
 

@@ -90,7 +90,7 @@ class Keyed:
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
     state = tmp_path_factory.mktemp("keys") / "state"
     state.mkdir()
-    keys = {
+    keys: dict[tuple[str, str], str] = {
         (tenant, scope): made_key(state, tenant, scope)
         for tenant, scope in product(("acme", "other", "*"), SCOPES)
     }

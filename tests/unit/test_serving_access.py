@@ -25,8 +25,9 @@ NOW = datetime.now(UTC)
 
 def key_of(folder: Path, *scopes: Scope, tenant: str = "acme", **changes: Any) -> str:
     """A fresh key in the file of a state folder."""
-    given = {"tenant": tenant, "scopes": scopes or ("route",), "now": NOW} | changes
-    return keys_file.create(folder / "keys.json", **given).text
+    file = folder / "keys.json"
+    allowed = scopes or ("route",)
+    return keys_file.create(file, tenant=tenant, scopes=allowed, now=NOW, **changes).text
 
 
 def access_of(folder: Path) -> Access:

@@ -34,8 +34,8 @@ DAY = timedelta(days=1)
 
 
 def made(**changes: Any) -> NewKey:
-    given = {"tenant": "acme", "scopes": ("route",), "now": NOW} | changes
-    return new_key(**given)
+    given: dict[str, Any] = {"tenant": "acme", "scopes": ("route",), "now": NOW}
+    return new_key(**given | changes)
 
 
 def ring_of(*keys: Key) -> KeyRing:
@@ -73,7 +73,7 @@ def test_a_key_is_found_and_nothing_like_it() -> None:
     ring = ring_of(key.key, other.key)
     found = ring.find(key.text, now_s=NOW_S)
     assert found is not None
-    assert (found.id, found.tenant, found.scopes) == (key.key.id, "acme", {"route"})
+    assert (found.id, found.tenant, {*found.scopes}) == (key.key.id, "acme", {"route"})
     wrong = [
         *("", "rk_", key.key.id, key.text[:-1], key.text + "x", key.text.upper(), " " + key.text),
         key.key.id + "_" + other.text[12:],
@@ -247,7 +247,7 @@ def test_a_rotated_key_is_good_until_its_grace_is_over(tmp_path: Path) -> None:
     assert ring.find(old.text, now_s=ends_s) is None
     found = ring.find(new.text, now_s=ends_s)
     assert found is not None
-    assert (found.tenant, found.scopes) == ("acme", {"route", "read"})
+    assert (found.tenant, {*found.scopes}) == ("acme", {"route", "read"})
     listed = {key.id: key for key in read_keys(path).keys}
     assert listed[old.key.id].replaced_by == new.key.id
     assert listed[old.key.id].state(NOW) == "rotated"
