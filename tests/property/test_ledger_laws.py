@@ -37,8 +37,8 @@ class Laws(RuleBasedStateMachine):
     """Every bill stays within its hold, so that only what the contract names may exceed a cap.
 
     That is counted in `excess`: bills that are late or without a hold, corrections upwards after
-    the end, and holds out of a lease that had lapsed. A tidy run bills only what was written, and
-    its clock stays near enough for nothing to expire.
+    the end, and holds out of a lease that had lapsed. A tidy run bills only what was written,
+    corrects nothing upwards after the end, and its clock stays near enough for nothing to expire.
     """
 
     def __init__(self, ledger: Ledger, *, is_tidy: bool) -> None:
@@ -51,7 +51,7 @@ class Laws(RuleBasedStateMachine):
         self.workers = [self.born() for _ in range(3)]
         self.now_s = self.latest_s = NOW
         self.reserved: dict[str, int] = {}
-        self.written: set[str] = set()
+        self.written: dict[str, int] = {}
         self.bills: dict[str, dict[int, Bill]] = {}
         self.excess = 0
 
@@ -65,19 +65,22 @@ class Laws(RuleBasedStateMachine):
         grants = tuple(Grant(account=one, amount=amount) for one in ACCOUNTS)
         self.sent(worker, worker.process.batch(at=self.now_s, grants=grants))
 
-    @rule(i=which, amount=amounts, again=st.booleans(), pick=st.integers(0, 99))
-    def decide(self, i: int, amount: int, again: bool, pick: int) -> None:
+    @rule(i=which, amount=amounts, pick=st.none() | st.integers(0, 3), is_written=st.booleans())
+    def decide(self, i: int, amount: int, pick: int | None, is_written: bool) -> None:
+        """Reserve for a new decision, or for a recent one again."""
         worker = self.workers[i]
         amount = min(amount, *worker.free.values())
         if not amount:
             return
-        known = sorted(self.reserved)
-        name = known[pick % len(known)] if again and known else f"d{len(known)}"
+        known = list(self.reserved)[-4:]
+        name = f"d{len(self.reserved)}" if pick is None or not known else known[pick % len(known)]
         for one in ACCOUNTS:
             worker.free[one.key] -= amount
         self.reserved[name] = min(amount, self.reserved.get(name, amount))
         charges = (Charge(one, amount) for one in ACCOUNTS)
         worker.unwritten.append(hold(name, *charges, at=self.now_s))
+        if is_written:
+            self.write(i, 0, is_lost=False)
 
     @rule(i=which, returned=st.integers(0, 30), is_lost=st.booleans())
     def write(self, i: int, returned: int, is_lost: bool) -> None:
@@ -98,7 +101,7 @@ class Laws(RuleBasedStateMachine):
         i=which,
         pick=st.integers(0, 99),
         attempt=st.integers(0, 2),
-        amount=st.integers(0, 60),
+        amount=st.one_of(st.just(60), st.integers(0, 60)),
         is_final=st.booleans(),
         is_lost=st.booleans(),
     )
@@ -109,12 +112,15 @@ class Laws(RuleBasedStateMachine):
         if self.is_tidy and name not in self.written:
             return
         bills = self.bills.setdefault(name, {})
+        reserved = self.written[name] if self.is_tidy else self.reserved[name]
         others = sum(self.cost(old) for n, old in bills.items() if n != attempt)
-        amount = min(amount, max(0, self.reserved[name] - others))
+        amount = min(amount, max(0, reserved - others))
         one = bill(name, amount, attempt=attempt, is_final=is_final, unreserved=ACCOUNTS)
         if any(old.is_final for old in bills.values()):
-            before = self.cost(bills[attempt]) if attempt in bills else 0
-            self.excess += max(0, amount - before)
+            more = amount - (self.cost(bills[attempt]) if attempt in bills else 0)
+            if self.is_tidy and more > 0:
+                return
+            self.excess += max(0, more)
         bills[attempt] = one
         worker = self.workers[i]
         self.sent(worker, worker.process.batch(at=self.now_s, bills=(one,)), is_lost=is_lost)
@@ -128,9 +134,19 @@ class Laws(RuleBasedStateMachine):
         self.now_s += max(-3, min(seconds, 3)) if self.is_tidy else seconds
         self.latest_s = max(self.latest_s, self.now_s)
 
+    def spend_all(self) -> None:
+        """Let every process give away and bill whatever it thinks that it has."""
+        for i, worker in enumerate(self.workers):
+            self.lease(i, 1000)
+            self.decide(i, min(worker.free.values()), pick=None, is_written=True)
+        for pick in range(len(self.reserved)):
+            self.bill(0, pick, 2, 1000, is_final=True, is_lost=False)
+        self.no_cap_is_exceeded()
+
     def sent(self, worker: Worker, batch: Batch, *, is_lost: bool = False) -> Committed:
         answer = worker.process.store.commit(batch)
-        self.written |= {one.decision_id for one in batch.holds}
+        for one in batch.holds:
+            self.was_written(one)
         if is_lost:
             assert worker.process.store.commit(batch) == answer
         if answer.is_new:
@@ -147,6 +163,12 @@ class Laws(RuleBasedStateMachine):
                 self.excess += self.cost(self.bills[billed.decision_id][billed.attempt])
         return answer
 
+    def was_written(self, one: Hold) -> None:
+        """Remember what may be billed: after the final bill nothing more is held."""
+        before = self.written.setdefault(one.decision_id, 0)
+        if not any(old.is_final for old in self.bills.get(one.decision_id, {}).values()):
+            self.written[one.decision_id] = max(before, one.charges[0].amount)
+
     @staticmethod
     def cost(one: Bill) -> int:
         return one.amounts["microusd"]
@@ -162,6 +184,7 @@ class Laws(RuleBasedStateMachine):
     def teardown(self) -> None:
         """In the end nothing is held or leased, and each bill is settled, once."""
         with self.stack:
+            self.spend_all()
             last = self.born().process
             last.say(at=self.latest_s + 3 * HOLD_S)
             total = sum(self.cost(one) for bills in self.bills.values() for one in bills.values())
