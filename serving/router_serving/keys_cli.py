@@ -143,7 +143,7 @@ def id_of(text: str) -> str:
 
 def row_of(key: Key, *, now: datetime) -> tuple[str, ...]:
     """What `list` shows of a key."""
-    state = key.state(now) + (f" to {key.replaced_by}" if key.replaced_by else "")
+    state = key.state(now) + (f", now {key.replaced_by}" if key.replaced_by else "")
     expires = "-" if key.expires is None else f"{key.expires:%Y-%m-%d %H:%MZ}"
     created = f"{key.created:%Y-%m-%d %H:%MZ}"
     return key.id, key.name or "-", key.tenant, ",".join(key.scopes), created, expires, state

@@ -55,8 +55,8 @@ def rotate(path: Path, key_id: str, *, now: datetime, grace: timedelta) -> NewKe
     with _changing(path) as keys:
         old = _listed(path, keys, key_id)
         if (state := old.state(now)) != "active":
-            by = f" by {old.replaced_by}" if old.replaced_by else ""
-            raise KeysError(f"{key_id}: is {state}{by}, expected an active key")
+            follower = f" ({old.replaced_by} follows it)" if old.replaced_by else ""
+            raise KeysError(f"{key_id}: is {state}{follower}, expected an active key")
         made = new_key(
             tenant=old.tenant,
             scopes=old.scopes,

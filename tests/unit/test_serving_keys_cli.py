@@ -55,7 +55,7 @@ def test_the_list_shows_what_may_be_shown(tmp_path: Path) -> None:
     lines = [line.split() for line in shown.splitlines()]
     assert lines[0] == ["KEY", "NAME", "TENANT", "SCOPES", "CREATED", "EXPIRES", "STATE"]
     assert [line[0] for line in lines[1:]] == [one[:11], two[:11], new[:11]]
-    assert lines[1][-3:] == ["rotated", "to", new[:11]]
+    assert lines[1][-3:] == ["rotated,", "now", new[:11]]
     assert lines[2][2:4] + lines[2][-1:] == ["*", "admin", "revoked"]
     assert lines[3][-2:] == ["-", "active"]
     for key in (one, two, new):
