@@ -17,7 +17,7 @@ RouterError
 from collections.abc import Mapping
 from reprlib import Repr
 
-_N_SHOWN = 80
+_N_SHOWN, _N_FIELD = 80, 200
 # Whatever is not shown is not looked at: a value may be large, and nested deeply.
 _repr = Repr()
 _repr.maxlevel, _repr.maxlong = 3, _N_SHOWN
@@ -36,8 +36,8 @@ class InvalidRequestError(RouterError):
     code = "invalid_request"
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
-        super().__init__(f"{field}: got {_shown(value)}, expected {allowed}")
-        self.field = field
+        self.field = field if len(field) <= _N_FIELD else field[: _N_FIELD - 3] + "..."
+        super().__init__(f"{self.field}: got {_shown(value)}, expected {allowed}")
         self.allowed = allowed
 
 

@@ -8,7 +8,7 @@ unknown members of `caller` are not, since gateways send what they have.
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, get_args
 
 import msgspec
@@ -24,6 +24,7 @@ from router_serving.call import Call, Headers
 from router_serving.redaction import holds_secret
 
 MAX_NAME_CHARS = 256
+MAX_MEMBERS = 1_000
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 DECISION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~@-]{0,127}\Z")
 _STARTS_LIKE_AN_ENVELOPE = re.compile(
@@ -66,7 +67,7 @@ def opened(body: bytes, headers: Headers, *, catalog: Catalog, rights: Rights = 
     name = _member(members, "format")
     if name is None:
         name = headers.get("x-router-format")
-    caller = _object(members, "caller")
+    caller = _object(members, "caller", only=CALLER_FIELDS)
     policy = _object(members, "policy")
     return Call(
         body=bytes(members["request"]),
@@ -163,16 +164,22 @@ def _member(members: Mapping[str, Raw], name: str) -> Any:
     return None if raw is None else jsontext.decode(_ANYTHING, raw, at=name)
 
 
-def _object(members: Mapping[str, Raw], name: str) -> Parsed:
+def _object(members: Mapping[str, Raw], name: str, *, only: Container[str] | None = None) -> Parsed:
     raw = members.get(name)
     if raw is None or not bytes(raw).startswith(b"{"):
         value = _member(members, name)
         if value is None:
             return {}
         raise InvalidRequestError(name, value, "an object")
-    # One by one, so that what is wrong with one of them is said of it.
     inner = jsontext.decode(_MEMBERS, raw, at=name)
-    return {key: jsontext.decode(_ANYTHING, inner[key], at=f"{name}.{key}") for key in inner}
+    if len(inner) > MAX_MEMBERS:
+        raise InvalidRequestError(name, f"{len(inner)} members", f"at most {MAX_MEMBERS}")
+    # One by one, so that what is wrong with one of them is said of it.
+    return {
+        key: jsontext.decode(_ANYTHING, value, at=f"{name}.{key}")
+        for key, value in inner.items()
+        if only is None or key in only
+    }
 
 
 def name_of(value: object, field: str) -> str:

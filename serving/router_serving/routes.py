@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from router_data.rows import outcome_row
 from router_model.errors import InvalidRequestError, MalformedJsonError
+from router_model.formats.jsontext import check_values
 from router_model.types import Outcome
 from router_serving.access import TENANT_HEADER, Reader, Reporter, Rights
 from router_serving.envelope import name_of, refuse_secrets
@@ -162,6 +163,7 @@ def outcomes_in(body: bytes, *, max_outcomes: int) -> list[Outcome]:
     if b"rk_" in body:
         refuse_secrets(body.decode("latin-1"), "body")
     try:
+        check_values(body)
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise MalformedJsonError("body", str(error), "an outcome or a list of them") from None

@@ -191,10 +191,20 @@ class ProblemBody(BaseModel):
 
 def outcome_of(item: object, *, at: str) -> Outcome:
     """The outcome in a piece of JSON; `at` is where it stands, such as "[3]." in a list."""
+    _check_names(item, OutcomeBody, at=at)
+    if isinstance(item, dict):
+        _check_names(item.get("usage"), UsageBody, at=f"{at}usage.")
     try:
         return OutcomeBody.model_validate(item).to_outcome()
     except ValidationError as error:
         raise invalid_of(error, at=at, allowed_names=list(OutcomeBody.model_fields)) from None
+
+
+def _check_names(item: object, model: type[BaseModel], *, at: str) -> None:
+    """Refuse the first unknown member: pydantic would list them all, and they may be countless."""
+    if isinstance(item, dict) and (unknown := item.keys() - model.model_fields.keys()):
+        name, allowed = min(unknown), ", ".join(model.model_fields)
+        raise InvalidRequestError(f"{at}{name}", item[name], f"only known members ({allowed})")
 
 
 def invalid_of(error: ValidationError, *, at: str, allowed_names: list[str]) -> InvalidRequestError:

@@ -34,3 +34,9 @@ def test_of_a_large_value_the_start_is_shown(value: object) -> None:
     shown = str(InvalidRequestError("field", value, "another"))
     assert shown.startswith("field: got ")
     assert len(shown) < 120
+
+
+def test_of_a_long_field_the_start_is_named() -> None:
+    error = InvalidRequestError("policy." + "x" * 1_000_000, 1, "another")
+    assert len(error.field) == 200
+    assert len(str(error)) < 300

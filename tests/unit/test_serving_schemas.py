@@ -79,3 +79,20 @@ def test_cached_tokens_are_part_of_the_input() -> None:
     with pytest.raises(InvalidRequestError, match="includes both") as caught:
         outcome_of(outcome(usage=usage), at="")
     assert caught.value.field == "usage"
+
+
+@pytest.mark.parametrize("at", ["", "[3]."])
+@pytest.mark.parametrize("inner", [False, True])
+def test_the_first_of_countless_unknown_members_is_named(at: str, inner: bool) -> None:
+    # Listing all of them once took seconds.
+    many = {f"k{n}": n for n in range(100_000)}
+    item = outcome(usage=many) if inner else outcome() | many
+    with pytest.raises(InvalidRequestError, match="expected only known members") as caught:
+        outcome_of(item, at=at)
+    assert caught.value.field == f"{at}{'usage.' if inner else ''}k0"
+
+
+@pytest.mark.parametrize("field", ["cost_usd", "latency_ms", "tool_call_latency_ms"])
+def test_an_amount_that_no_sum_survives_is_refused(field: str) -> None:
+    with pytest.raises(InvalidRequestError, match=f"^{field}: got 1e\\+300, expected less than or"):
+        outcome_of(outcome(**{field: 1e300}), at="")
