@@ -54,12 +54,15 @@ async def check(folder: Path, settings: Settings) -> None:
     if folder == starter().resolve():
         return
     await asyncio.to_thread(verified, folder, settings)
-    key = await asyncio.to_thread(_key_of, folder)
-    stamp = settings.state_dir / SOUND_FILE
-    if key in _known(stamp):
+    if await asyncio.to_thread(was_sound, folder, settings):
         return
     await check_apart(folder, overlay=settings.catalog)
-    await asyncio.to_thread(_remember, stamp, key)
+    await asyncio.to_thread(_remember, settings.state_dir / SOUND_FILE, _key_of(folder))
+
+
+def was_sound(folder: Path, settings: Settings) -> bool:
+    """True for an artifact that the probe found sound before."""
+    return _key_of(folder) in _known(settings.state_dir / SOUND_FILE)
 
 
 def verified(folder: Path, settings: Settings) -> Manifest:
