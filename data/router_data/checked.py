@@ -8,7 +8,7 @@ is read. Parquet files never change, so each is hashed once.
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,8 @@ from tempfile import TemporaryDirectory
 from router_data.log import SegmentScan, intact, is_being_written, is_torn, scan_lines
 from router_data.manifest import ParquetFile
 
+MISSING = "missing"
+UNREADABLE = "can't be read as Parquet"
 _BLOCK = 1 << 20
 
 
@@ -122,13 +124,17 @@ class SegmentChecks:
 
 
 class ParquetChecks:
-    """Remembers which Parquet files were hashed."""
+    """Remembers which Parquet files were hashed, or read whole where no hash is listed.
 
-    def __init__(self) -> None:
+    `decodes` tells whether all of a Parquet file can be read.
+    """
+
+    def __init__(self, decodes: Callable[[Path], bool]) -> None:
+        self._decodes = decodes
         self._seen: dict[str, tuple[tuple[int, int, int], str | None]] = {}
 
     def problems(self, log: Path, files: Iterable[ParquetFile]) -> dict[str, str]:
-        """What is wrong with listed files, by path; a file without a listed hash must exist."""
+        """What is wrong with listed files, by path."""
         found = {file.path: self._problem(log, file) for file in files}
         self._seen = {path: seen for path, seen in self._seen.items() if path in found}
         return {path: problem for path, problem in found.items() if problem is not None}
@@ -139,13 +145,16 @@ class ParquetChecks:
             stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
             seen = self._seen.get(file.path)
             if seen is None or seen[0] != stamp:
-                seen = self._seen[file.path] = stamp, hash_problem(log, file)
+                seen = self._seen[file.path] = stamp, self._look(log, file)
             return seen[1]
         except FileNotFoundError:
             return MISSING
 
-
-MISSING = "missing"
+    def _look(self, log: Path, file: ParquetFile) -> str | None:
+        problem = hash_problem(log, file)
+        if problem is None and file.sha256 is None and not self._decodes(log / file.path):
+            return UNREADABLE
+        return problem
 
 
 def hash_problem(log: Path, file: ParquetFile) -> str | None:

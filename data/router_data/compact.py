@@ -80,9 +80,12 @@ def compact(path: Path, *, grace_s: float = GRACE_S) -> CompactReport:
     with only_writer(log):
         try:
             return _compact(log, grace_s=grace_s)
-        except (OSError, store.ReadError) as error:
+        except (OSError, store.ReadError, LogError) as error:
+            # What a full disk has no room for is not left on it.
             with suppress(OSError, LogError):
                 delete_unused(log, read_manifest(log), before_ms=0)
+            if isinstance(error, LogError):
+                raise
             raise LogError(f"{log}: can't be compacted: {error}") from error
 
 

@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from router_data import store
-from router_data.checked import MISSING, hash_problem, sha256_of
+from router_data.checked import MISSING, UNREADABLE, hash_problem, sha256_of
 from router_data.leftovers import leftovers, unlisted_rows
 from router_data.log import VerifyReport, log_dir, verify
 from router_data.manifest import Manifest, ParquetFile, parquet_paths, read_manifest
+from router_data.store import decoded_rows
 from router_model.errors import LogError
 
 UNLISTED = "not in the manifest, though its rows are nowhere else"
 _ATTEMPTS = 5
-_DECODE = "select count(*), bit_xor(hash(t)) from read_parquet(?, hive_partitioning = false) t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +55,8 @@ def parquet_problem(log: Path, file: ParquetFile) -> str | None:
         return problem
     n_rows = decoded_rows(log / file.path)
     if n_rows is None:
-        return "can't be read as Parquet"
+        return UNREADABLE
     return None if n_rows == file.n_rows else f"has {n_rows} rows, the manifest says {file.n_rows}"
-
-
-def decoded_rows(path: Path) -> int | None:
-    """How many rows a Parquet file has, all of them decoded; None where that fails."""
-    try:
-        with store.connect() as connection:
-            row = connection.execute(_DECODE, [str(path)]).fetchone()
-    except store.ReadError:
-        return None
-    return int(row[0]) if row else None
 
 
 def listing_of(log: Path) -> tuple[tuple[ParquetFile, ...], dict[str, str]]:
@@ -77,7 +66,7 @@ def listing_of(log: Path) -> tuple[tuple[ParquetFile, ...], dict[str, str]]:
     for path in parquet_paths(log):
         name = str(path.relative_to(log))
         if (file := listed(log, path)) is None:
-            unreadable[name] = "can't be read as Parquet"
+            unreadable[name] = UNREADABLE
         else:
             files.append(file)
     return tuple(files), unreadable

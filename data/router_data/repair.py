@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from router_data.checked import UNREADABLE
 from router_data.inspection import listed, listing_of, parquet_problem
 from router_data.leftovers import delete_unused, leftovers, unlisted_rows
 from router_data.log import (
@@ -120,7 +121,7 @@ class _Repair:
         added: list[ParquetFile] = []
         for path in unlisted_rows(self.log, manifest):
             if (file := listed(self.log, path)) is None:
-                self._set_aside(path, reason="can't be read as Parquet", n_rows=None)
+                self._set_aside(path, reason=UNREADABLE, n_rows=None)
                 continue
             added.append(file)
             self.actions.append(f"{file.path}: listed again, {file.n_rows} rows")

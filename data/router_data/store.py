@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from router_data.arrays import plain
 from router_data.checked import MISSING, Damage, ParquetChecks, SegmentChecks
 from router_data.log import log_dir, segment_paths
 from router_data.manifest import Manifest, read_manifest
@@ -46,6 +47,7 @@ NOTHING = "/dev/null"
 _JSON_COLUMNS = ("excluded", "candidates", "signals", "shadow", "situation")
 _DECISION = "select * from decisions where decision_id = ? and (? is null or tenant = ?) limit 2"
 _OUTCOMES = "select * from outcomes where decision_id = ? and tenant = ? order by attempt"
+_DECODE = "select count(*), bit_xor(hash(t)) from read_parquet(?, hive_partitioning = false) t"
 _STORED = """
     create or replace view stored_{kind}s as
     -- Files that an earlier version merged have a column with the name of their folder.
@@ -65,23 +67,18 @@ class Store:
     the list of files is renewed before each query, so rows are seen as soon as they are
     written, also while servers write and a compaction runs. Every byte is checked before it is
     read: corrupt lines are left out, and a damaged or missing Parquet file is a LogError that
-    names it, or left out with `skip_damaged`; `damage` tells both. One instance may be shared
-    by threads.
+    names it, or left out with `skip_damaged`; `damage` is what the last query left out. One
+    instance may be shared by threads.
     """
 
     def __init__(self, path: Path, *, skip_damaged: bool = False) -> None:
         self.log = log_dir(path)
         self.skip_damaged = skip_damaged
-        self._damage = Damage()
+        self.damage = Damage()
         self._segments = SegmentChecks()
-        self._parquet = ParquetChecks()
+        self._parquet = ParquetChecks(lambda path: decoded_rows(path) is not None)
         self._lock = threading.Lock()
         self._connection = connect_log()
-
-    @property
-    def damage(self) -> Damage:
-        """What the last query left out."""
-        return self._damage
 
     def query(self, sql: str, params: Sequence[object] = ()) -> list[dict[str, Any]]:
         """The answer's rows as dicts; values are bound to the question marks in `sql`."""
@@ -181,7 +178,7 @@ class Store:
             raise LogError(f"{self.log}: {found}. `router-data repair` sets such files aside")
         check = self._segments.frozen if is_frozen else self._segments.readable
         readable = [str(path) for path in check(segments)]
-        self._damage = Damage(self._segments.corrupt_lines, damaged)
+        self.damage = Damage(self._segments.corrupt_lines, damaged)
         # The reader accepts no empty list.
         self._set("segments", readable or [NOTHING])
         files = [file for file in manifest.files if file.path not in damaged]
@@ -240,6 +237,16 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def decoded_rows(path: Path) -> int | None:
+    """How many rows a Parquet file has, all of them decoded; None where that fails."""
+    try:
+        with connect() as connection:
+            row = connection.execute(_DECODE, [str(path)]).fetchone()
+    except duckdb.Error:
+        return None
+    return int(row[0]) if row else None
+
+
 def parquet_types(path: Path) -> dict[str, str]:
     """Column names of a Parquet file with their SQL types, in file order."""
     with connect() as connection:
@@ -272,19 +279,7 @@ def write_parquet(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 def columns(answer: Connection) -> Columns:
     """A query's answer as plain arrays: NaN for a missing number, None for a missing text."""
-    return {name: _plain(np.ma.asanyarray(values)) for name, values in answer.fetchnumpy().items()}
-
-
-def _plain(values: "np.ma.MaskedArray[Any, np.dtype[Any]]") -> NDArray[Any]:
-    missing = np.ma.getmaskarray(values)
-    plain: NDArray[Any] = np.asarray(values.data)
-    if not missing.any():
-        return plain
-    if plain.dtype != object:
-        plain = plain.astype(np.float64)
-    plain = plain.copy()
-    plain[missing] = None if plain.dtype == object else np.nan
-    return plain
+    return {name: plain(np.ma.asanyarray(values)) for name, values in answer.fetchnumpy().items()}
 
 
 def _decoded(row: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,15 @@ def test_a_compaction_may_die_at_any_point(tmp_path: Path) -> None:
 
 def test_the_first_compaction_may_die_at_any_point(tmp_path: Path) -> None:
     write_log(tmp_path / "log", [decision(), outcome()])
-    assert check_crashes(tmp_path / "log", tmp_path / "work", COMPACT) > 10
+    expected = view(tmp_path / "log")
+    folders = crash_everywhere(tmp_path / "log", tmp_path / "work", COMPACT)
+    assert len(folders) > 10
+    for folder in distinct(folders):
+        assert view(folder) == expected, folder.name
+    torn = next(folder for folder in folders if list(folder.rglob("*.tmp")))
+    compact(torn)
+    assert view(torn) == expected
+    assert inspect(torn).leftovers == ()
 
 
 @pytest.mark.service
@@ -35,7 +43,7 @@ def test_a_compaction_of_a_damaged_segment_may_die_at_any_point(tmp_path: Path) 
     damage_a_segment(log)
     check_crashes(log, tmp_path / "work", COMPACT)
     for folder in (tmp_path / "work").iterdir():
-        assert len(list((folder / "quarantine").glob("*.lines"))) == 1
+        assert len(list((folder / "quarantine").glob("*.lines"))) <= 1
 
 
 @pytest.mark.service

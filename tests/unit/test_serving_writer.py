@@ -1,4 +1,7 @@
 import asyncio
+import errno
+import fcntl
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from router_data.log import SegmentWriter, read_segment
+from router_data.log import MAX_ROW_BYTES, SegmentWriter, read_segment
 from router_model.errors import LogError
 from router_serving.telemetry import Metrics
 from router_serving.writer import LogWriter, Row
@@ -128,6 +131,50 @@ def test_a_row_that_can_not_be_written_does_not_stop_the_thread() -> None:
     asyncio.run(writer.commit([row(2, "outcome")]))
     assert disk.rows == [row(2, "outcome")]
     writer.close()
+
+
+def test_a_decision_that_no_disk_would_take_is_dropped_and_the_others_are_written(
+    tmp_path: Path,
+) -> None:
+    # It was once put back and failed every group from then on.
+    writer = started(SegmentWriter(tmp_path, "w"), flush_s=10.0)
+    for text in ("first", "x" * (MAX_ROW_BYTES + 1), "\ud83d", "last"):
+        writer.offer({"kind": "decision", "text": text})
+    with pytest.raises(LogError, match="row: got"):
+        asyncio.run(writer.commit([{"text": "x" * (MAX_ROW_BYTES + 1)}]))
+    with pytest.raises(LogError):
+        asyncio.run(writer.commit([row(1, "outcome")]))
+    asyncio.run(writer.commit([row(2, "outcome")]))
+    writer.close()
+    (segment,) = tmp_path.glob("*.jsonl")
+    first, last, committed = read_segment(segment)
+    assert (first["text"], last["text"], committed) == ("first", "last", row(2, "outcome"))
+    assert 'router_log_dropped_total{cause="unwritable"} 2.0' in writer_metrics(writer)
+
+
+@pytest.mark.parametrize("call", ["open", "write", "flock", "fdatasync"])
+def test_a_disk_that_fails_for_a_while_loses_no_acknowledged_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    writer = started(SegmentWriter(tmp_path, "w", max_bytes=100), flush_s=10.0)
+    asyncio.run(writer.commit([row(1, "outcome")]))
+    place = fcntl if call == "flock" else os
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, call, full)
+        writer.offer(row(2))
+        for number in (3, 4):
+            with pytest.raises(LogError, match="No space left"):
+                asyncio.run(writer.commit([row(number, "outcome")]))
+    asyncio.run(writer.commit([row(5, "outcome")]))
+    writer.close()
+    rows = [item for path in sorted(tmp_path.glob("*.jsonl")) for item in read_segment(path)]
+    assert [item["decision_id"] for item in rows] == ["1", "2", "5"]
+    assert "router_log_failures_total 2.0" in writer_metrics(writer)
+    assert list(tmp_path.glob("*.new")) == []
 
 
 def test_closing_writes_what_waits_and_refuses_what_comes_later() -> None:
