@@ -195,8 +195,12 @@ class Laws(RuleBasedStateMachine):
 @pytest.mark.parametrize("is_tidy", [True, False], ids=["tidy", "untidy"])
 @pytest.mark.parametrize("name", sorted(LEDGERS))
 def test_no_cap_is_exceeded_whatever_processes_and_clocks_do(name: str, is_tidy: bool) -> None:
+    class Here(Laws):
+        def __init__(self) -> None:
+            super().__init__(LEDGERS[name], is_tidy=is_tidy)
+
     run_state_machine_as_test(
-        lambda: Laws(LEDGERS[name], is_tidy=is_tidy),
+        Here,
         settings=settings(
             max_examples=40,
             stateful_step_count=25,
