@@ -1,10 +1,6 @@
 """What every store of the ledger owes when bills come: late, early, twice, wrong or never."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-from ledger_stores import HOLD_S, LEDGERS, NOW, Opener, Process, account, bill, hold
+from ledger_stores import HOLD_S, NOW, Opener, Process, account, bill, hold
 
 from router_serving.ledger.types import (
     GRACE_S,
@@ -22,22 +18,6 @@ TOKENS = account("minute", unit="tokens", cap=1000)
 USD = 1_000_000
 # beyond the grace, and well before leases lapse
 LATER = NOW + GRACE_S + 1
-
-
-@pytest.fixture(params=sorted(LEDGERS))
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
-    with LEDGERS[request.param](tmp_path) as opened:
-        yield opened
-
-
-@pytest.fixture
-def a(opener: Opener) -> Process:
-    return Process(opener, "a")
-
-
-@pytest.fixture
-def b(opener: Opener) -> Process:
-    return Process(opener, "b")
 
 
 def told(process: Process, *bills: Bill, at: float = NOW) -> list[str]:
