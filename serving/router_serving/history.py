@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from prometheus_client import Gauge
+
 from router_model.errors import InvalidRequestError, LogError
 from router_serving.errors import DecisionNotFoundError
 from router_serving.recent import RecentAnswers
@@ -64,6 +66,13 @@ class History:
     def __init__(self, settings: Settings, *, writer: LogWriter) -> None:
         self._log_dir = settings.log_dir
         self._writer = writer
+        self._left_out = Gauge(
+            "router_log_left_out",
+            "Corrupt lines and damaged files that the last question to the log left out",
+            ["of"],
+            registry=writer.metrics.registry,
+            multiprocess_mode="livemax",
+        )
         self._store: Store | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log-reader")
 
@@ -86,10 +95,11 @@ class History:
         """Cost in US dollars by group, dearest first; of one tenant alone if it is named.
 
         A decision counts with what its outcomes reported, and where they reported no cost with
-        what was expected; `is_estimated` says that a sum holds such estimates.
+        what was expected; `is_estimated` says that a sum holds such estimates. LogError where a
+        part of the log is damaged: a sum without it would be wrong.
         """
         sql = SPEND.format(group=SPEND_GROUPS[group_by])
-        return await self._ask(lambda store: store.query(sql, [tenant, tenant]))
+        return await self._ask(lambda store: _whole(store, sql, [tenant, tenant]))
 
     async def recall(self, recent: RecentAnswers) -> int:
         """Fill `recent` with the last hour of the log; returns how many answers it holds now."""
@@ -115,11 +125,28 @@ class History:
         with suppress(LogError):  # what is on disk can still be read
             await self._writer.commit(())
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: question(self._open()))
+        return await loop.run_in_executor(self._thread, lambda: self._answer(question))
+
+    def _answer(self, question: Callable[["Store"], T]) -> T:
+        store = self._open()
+        answer = question(store)
+        self._left_out.labels("lines").set(store.damage.n_lines)
+        self._left_out.labels("files").set(len(store.damage.files))
+        return answer
 
     def _open(self) -> "Store":
         if self._store is None:
             from router_data.store import Store  # duckdb: only where somebody asks
 
-            self._store = Store(self._log_dir)
+            # A damaged file of last year doesn't keep today's decisions from being explained.
+            self._store = Store(self._log_dir, skip_damaged=True)
         return self._store
+
+
+def _whole(store: "Store", sql: str, params: list[str | None]) -> list[dict[str, Any]]:
+    """The answer, if nothing was left out of it but corrupt lines."""
+    rows = store.query(sql, params)
+    if store.damage.files:
+        names = ", ".join(store.damage.files)
+        raise LogError(f"damaged Parquet files: {names}: `router-data repair` sets them aside")
+    return rows

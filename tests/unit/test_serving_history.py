@@ -7,8 +7,11 @@ import msgspec
 import pytest
 from serving_decisions import decision
 
+from router_data.compact import compact
 from router_data.log import SEGMENTS, SegmentWriter
+from router_data.manifest import parquet_paths
 from router_data.rows import candidate_rows, outcome_row
+from router_model.errors import LogError
 from router_model.types import Outcome, PolicyOverrides
 from router_serving.history import History
 from router_serving.recent import RecentAnswers, answer_of
@@ -137,3 +140,21 @@ def test_the_log_recalls_the_answers_given_last(opened: tuple[LogWriter, History
     assert asyncio.run(history.recall(recent)) == 2
     (answer,) = [recent.repeated("t", "a", request_hash="hash", overrides=PolicyOverrides())]
     assert answer == answer_of(decision(decision_id="a"))
+
+
+def test_a_damaged_file_hides_its_own_rows_only_and_no_sum_is_told_without_it(
+    opened: tuple[LogWriter, History], tmp_path: Path
+) -> None:
+    writer, history = opened
+    with SegmentWriter(tmp_path / "log" / SEGMENTS, "earlier") as segments:
+        segments.append([decision_of("old", ts_ms=1)])
+    compact(tmp_path)
+    (path,) = parquet_paths(tmp_path / "log")
+    path.write_bytes(path.read_bytes()[:-10])
+    writer.offer(decision_of("new"))
+    recent = RecentAnswers(10)
+    assert asyncio.run(history.recall(recent)) == 1
+    with pytest.raises(LogError, match="router-data repair"):
+        asyncio.run(history.spend("user"))
+    text = writer.metrics.exposition(queue_rows=0, sessions=0).decode()
+    assert 'router_log_left_out{of="files"} 1.0' in text
