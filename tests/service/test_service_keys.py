@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from raw_http import connected, post, told
 from serving_decisions import outcome
 from serving_process import (
     CHAT,
@@ -136,17 +137,30 @@ def test_every_key_may_do_what_its_scope_and_tenant_say(
     for (method, path, asked), (tenant, held) in product(operations, keyed.keys):
         url, call = path.format(**VALUES), CALLS.get(path, {})
         response = keyed.call(tenant, held, method, url, **call)
-        told = (method, path, tenant, held, response.text)
+        shown = (method, path, tenant, held, response.text)
         is_permitted = held in (asked, "admin") and (tenant == "*" or path not in OF_ALL_TENANTS)
         if not is_permitted:
-            assert response.status_code == 403, told
+            assert response.status_code == 403, shown
             continue
-        assert response.status_code in (200, 404), told
-        assert (response.status_code == 404) == (path == "/decisions/{decision_id}"), told
+        assert response.status_code in (200, 404), shown
+        assert (response.status_code == 404) == (path == "/decisions/{decision_id}"), shown
         for named in ("acme", "nobody", "*"):
             headers = {"x-router-tenant": named}
             status = keyed.call(tenant, held, method, url, headers=headers, **call).status_code
-            assert (status == 403) == (tenant not in ("*", named)), (*told, named)
+            assert (status == 403) == (tenant not in ("*", named)), (*shown, named)
+
+
+@pytest.mark.parametrize("path", ["/route", "/authz/v1/messages", "/outcomes"])
+def test_without_a_key_no_body_is_waited_for(keyed: Keyed, path: str) -> None:
+    port = keyed.server.http.base_url.port
+    assert port is not None
+    head = post(b"", "expect: 100-continue", path=path)
+    cut = head.replace(b"content-length: 0", b"content-length: 5000000")
+    with connected(port) as connection:
+        connection.sendall(cut)
+        found = told(connection)
+    assert found.statuses == (401,)
+    assert b"100 Continue" not in found.received
 
 
 def test_what_is_open_tells_the_versions_and_no_more(keyed: Keyed) -> None:
@@ -236,7 +250,7 @@ def test_a_tenant_sees_its_own_spending(keyed: Keyed) -> None:
     assert "s-spent" in groups("acme", group_by="session")
     assert {"acme", "other"} <= groups("*", group_by="tenant")
     assert groups("*", group_by="tenant", tenant="acme") == {"acme"}
-    assert groups("*", group_by="tenant", tenant="nobody") == set()
+    assert groups("*", group_by="tenant", tenant="nowhere") == set()
     own = {"group_by": "user", "tenant": "nobody"}
     assert keyed.call("acme", "read", "GET", "/spend", params=own).status_code == 403
 
@@ -313,7 +327,7 @@ def everything_asked(server: Server, key: str, *, tenant: str) -> list[httpx.Res
     caller = {"tenant": tenant, "decision_id": f"of-{tenant}"}
     system = {"system": MARKER, "max_tokens": 9, **chat}
     auth = {"x-router-api-key": key}
-    told = outcome(decision_id=f"of-{tenant}")
+    report = outcome(decision_id=f"of-{tenant}")
     bad_bodies: list[Any] = [
         *({"request": MARKER}, {"messages": MARKER}, {"request": chat, "format": MARKER}),
         *({"request": chat, "policy": {"models": [MARKER, key]}}, {"request": chat, key: MARKER}),
@@ -330,9 +344,9 @@ def everything_asked(server: Server, key: str, *, tenant: str) -> list[httpx.Res
         ("POST", "/route", {"content": f'{{"messages": "{MARKER} {key}'.encode()}),
         ("POST", "/route", {"json": chat, "headers": auth | {"x-router-key": key}}),
         ("POST", "/route", {"json": chat, "headers": auth | {"x-router-min-adequacy": key}}),
-        ("POST", "/outcomes", {"json": told, "headers": auth | {"x-router-tenant": tenant}}),
-        ("POST", "/outcomes", {"json": told | {"error": f"bad key {key}"}}),
-        ("POST", "/outcomes", {"json": told | {key: MARKER}}),
+        ("POST", "/outcomes", {"json": report, "headers": auth | {"x-router-tenant": tenant}}),
+        ("POST", "/outcomes", {"json": report | {"error": f"bad key {key}"}}),
+        ("POST", "/outcomes", {"json": report | {key: MARKER}}),
         *(("GET", path, {}) for path in (f"/decisions/of-{tenant}", f"/decisions/{key}")),
         *(("GET", path, {}) for path in ("/models", "/metrics", "/readyz", "/docs", f"/{key}")),
         *(("GET", f"/spend?group_by={name}", {}) for name in ("user", "key", "session", key)),
