@@ -197,6 +197,15 @@ def test_a_hold_after_an_unmatched_attempt_that_failed_reserves_for_the_next(a: 
     assert a.balance(DAY) == Balance(settled=18, leased=42)
 
 
+def test_a_late_hold_never_holds_what_an_implausible_bill_no_longer_settles(a: Process) -> None:
+    wide = account(cap=200)
+    told(a, bill("d", 379, is_final=False, unreserved=(wide,)))
+    a.say(at=LATER)
+    assert a.balance(wide) == Balance(settled=379)
+    a.say(at=LATER, holds=(hold("d", Charge(wide, 10)),))
+    assert a.balance(wide) == Balance(settled=100)  # ten times what was reserved
+
+
 def test_an_overrun_is_settled_and_told(a: Process) -> None:
     a.reserve("d", Charge(DAY, 20), Charge(MONTH, 20))
     told(a, bill("d", 15, is_final=False))

@@ -237,9 +237,10 @@ class Ledger:
     def _committed(self, batch: Batch, committed: Committed) -> None:
         if committed.is_new:
             self._escrow.forget()
+        else:
+            self._escrow.put_back(committed.kept)
         self._escrow.alive(until_s=batch.now_s + batch.hold_s)
         self._escrow.granted(batch.grants, committed.granted)
-        self._escrow.put_back(committed.kept)
         self._wanted |= committed.wanted
         self._metrics.committed(committed)
         if committed.billed or committed.n_expired:
