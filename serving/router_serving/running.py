@@ -32,7 +32,7 @@ from router_serving.settings import Settings
 from router_serving.telemetry import Metrics
 from router_serving.tenants import TENANTS_FILE, TenantsWatcher, load_tenants
 from router_serving.tracing import Tracing, started_tracing
-from router_serving.turns import Turns
+from router_serving.turns import PATIENCE, Turns
 from router_serving.vitals import Vitals
 from router_serving.watch import Watch
 from router_serving.writer import LogWriter
@@ -169,7 +169,11 @@ def _built(settings: Settings, loaded: Loaded, metrics: Metrics, ledger: Ledger)
             access=access,
             metrics=metrics,
             bodies=bodies,
-            turns=Turns(max_waiting=settings.max_waiting, registry=metrics.registry),
+            turns=Turns(
+                max_waiting=settings.max_waiting,
+                patience_ms=PATIENCE * settings.deadline_ms,
+                registry=metrics.registry,
+            ),
         ),
     )
 

@@ -12,12 +12,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, Gauge
 
 from router_serving.errors import ClientGoneError, OverloadedError
 
 MAX_WAITING_BYTES: Final = 256 * 1024 * 1024
 """Bodies of waiting calls, in memory: more are refused, however few calls they are."""
+PATIENCE: Final = 4
+"""Deadlines that the first in line may have waited when others join it."""
 MAX_TURNS: Final = 64
 """Most calls that are decided in one iteration of the loop, where it has much else to do."""
 _NEW_WEIGHT: Final = 0.1
@@ -29,8 +32,16 @@ class Connection(Protocol):
     on_lost: Callable[[], None] | None
 
 
+class _Waiting(Struct, frozen=True, gc=False):
+    since_ns: int
+    n_bytes: int
+
+
 class Turns:
     """The line of calls that wait for their decision: first come, first served, and bounded.
+
+    Bounded in number and bytes, and in time: while the first in line has waited `patience_ms`,
+    nobody else may join it, for that is how long they would wait.
 
     One call is let through in each iteration of the loop, and more only where refusing others
     takes the loop longer than deciding: at least half of its time goes into decisions.
@@ -40,12 +51,14 @@ class Turns:
         self,
         *,
         max_waiting: int,
+        patience_ms: float,
         registry: CollectorRegistry,
         max_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
         self._max_waiting = max_waiting
         self._max_bytes = max_bytes
-        self._line: OrderedDict[asyncio.Future[None], int] = OrderedDict()
+        self._patience_ns = patience_ms * 1e6
+        self._line: OrderedDict[asyncio.Future[None], _Waiting] = OrderedDict()
         self._n_bytes = 0
         self._is_turning = False
         self._turned_ns = 0
@@ -72,6 +85,13 @@ class Turns:
                 f"calls: {self._n_bytes} bytes of bodies wait already, expected room for "
                 f"{n_bytes} more within {self._max_bytes}"
             )
+        if self._line:
+            waited_ns = time.perf_counter_ns() - next(iter(self._line.values())).since_ns
+            if waited_ns > self._patience_ns:
+                raise OverloadedError(
+                    f"calls: the first of {len(self._line)} has waited {waited_ns / 1e6:.0f} ms, "
+                    f"expected at most {self._patience_ns / 1e6:.0f}"
+                )
 
     async def take(self, n_bytes: int, *, connection: Connection | None = None) -> int:
         """Return when it is this call's turn: the nanoseconds that it waited.
@@ -85,9 +105,9 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._turn)
             return 0
         self.check(n_bytes)
-        began_ns = time.perf_counter_ns()
+        since_ns = time.perf_counter_ns()
         turn = asyncio.get_running_loop().create_future()
-        self._line[turn] = n_bytes
+        self._line[turn] = _Waiting(since_ns, n_bytes)
         self._n_bytes += n_bytes
         if connection is not None:
             connection.on_lost = partial(self._lost, turn)
@@ -97,7 +117,7 @@ class Turns:
             self._leave(turn)
             if connection is not None:
                 connection.on_lost = None
-        return time.perf_counter_ns() - began_ns
+        return time.perf_counter_ns() - since_ns
 
     def spent(self, ns: int) -> None:
         """Learn that a decision took the loop so long."""
@@ -114,8 +134,8 @@ class Turns:
         for _ in range(self._n_turns()):
             if not self._line:
                 break
-            turn, n_bytes = self._line.popitem(last=False)
-            self._n_bytes -= n_bytes
+            turn, waiting = self._line.popitem(last=False)
+            self._n_bytes -= waiting.n_bytes
             if not turn.done():
                 turn.set_result(None)
 
@@ -127,7 +147,8 @@ class Turns:
         return 1 + min(MAX_TURNS - 1, max(0, int(other_ns / max(self._usual_ns, 1.0))))
 
     def _leave(self, turn: asyncio.Future[None]) -> None:
-        self._n_bytes -= self._line.pop(turn, 0)
+        if (waiting := self._line.pop(turn, None)) is not None:
+            self._n_bytes -= waiting.n_bytes
 
     def _lost(self, turn: asyncio.Future[None]) -> None:
         self._leave(turn)
