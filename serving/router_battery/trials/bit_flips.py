@@ -73,10 +73,10 @@ Look = Callable[[], str]
 
 def _targets(scale: Scale, folder: Path) -> Iterator[tuple[str, Look, list[Path], int]]:
     log = folder / "log"
-    busy_log(log, written_rows(folder, seconds=1.0, seed=scale.seed)[: scale.of(300, 60)])
+    busy_log(log, written_rows(folder, seconds=1.0, seed=scale.seed)[: scale.of(200, 40)])
     expected = _rows(log)
     look = _log_look(log, expected)
-    n = scale.of(500, 10)
+    n = scale.of(400, 5)
     segments = [path for path in segment_paths(log) if _is_read(log, path)]
     yield "segment", look, segments, n
     yield "parquet", look, [log / file.path for file in read_manifest(log).files], n

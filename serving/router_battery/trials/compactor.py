@@ -43,15 +43,17 @@ def run(scale: Scale, folder: Path) -> Tried:
     """Kill compaction and repair at every point of a busy log; then let them run beside traffic."""
     rows = written_rows(folder, seconds=1.0, seed=scale.seed)
     kept = rows[: scale.of(400, 80)]
-    busy_log(folder / "log", kept)
     scale.say("killing the compactor")
-    commands = COMMANDS[: scale.of(2, 1)]
+    # The short form leaves the points to the unit tests of the log.
+    commands = COMMANDS[: scale.of(2, 0)]
+    if commands:
+        busy_log(folder / "log", kept)
     crashes = [
         _crashes(folder / "log", folder / f"work{number}", command)
         for number, command in enumerate(commands)
     ]
     scale.say("compacting beside writers")
-    beside = _beside(folder / "live", rows, seconds=float(scale.of(60, 5)))
+    beside = _beside(folder / "live", rows, seconds=float(scale.of(60, 4)))
     n_changed = sum(each.n_changed for each in crashes)
     n_damaged = sum(each.n_damaged for each in crashes)
     return Tried(

@@ -14,8 +14,7 @@ from router_battery.traffic import Callers, Memory
 from router_battery.trial import Scale, Tried, not_zero
 from router_data.compact import compact
 
-WORKERS = 4
-# One kill in so many takes the whole group.
+# One time in so many it takes the whole group.
 GROUP_EVERY = 4
 COMPACT_EVERY = 20
 TARGET_S = 2.0
@@ -24,8 +23,10 @@ TARGET_S = 2.0
 class Kills:
     """Kills, restarts and the seconds until the service was ready again."""
 
-    def __init__(self, server: Server, *, seed: int) -> None:
+    def __init__(self, server: Server, *, n_served: int, group_every: int, seed: int) -> None:
         self.server = server
+        self._n_served = n_served
+        self._group_every = group_every
         self.n_workers = 0
         self.n_groups = 0
         # after workers were killed, and after everything was
@@ -35,11 +36,11 @@ class Kills:
         self._rng = random.Random(seed)
 
     def next(self, number: int) -> None:
-        """Kill one to three workers, or every fourth time everything."""
-        if number % GROUP_EVERY == GROUP_EVERY - 1:
+        """Kill some of the workers, or now and then everything."""
+        if number % self._group_every == self._group_every - 1:
             self._group()
         else:
-            self._workers(self._rng.randint(1, WORKERS - 1))
+            self._workers(self._rng.randint(1, self._n_served - 1))
 
     def _workers(self, n_killed: int) -> None:
         before = self.server.n_started()
@@ -58,21 +59,23 @@ class Kills:
         old.process.wait()
         before = old.n_started()
         began = time.monotonic()
-        self.server = launched(old.state, "--workers", str(WORKERS), port=old.port)
+        self.server = launched(old.state, "--workers", str(self._n_served), port=old.port)
         wait_ready(self.server)
         self.restarted_s.append(time.monotonic() - began)
-        wait_for(lambda: self.server.n_started() >= before + WORKERS)
+        wait_for(lambda: self.server.n_started() >= before + self._n_served)
         self.n_groups += 1
 
 
 def run(scale: Scale, folder: Path) -> Tried:
     """More than 200 kills of workers and of the whole group; a compaction now and then."""
-    n_times = scale.of(120, 4)
-    server = launched(folder / "state", "--workers", str(WORKERS))
-    kills = Kills(server, seed=scale.seed)
+    n_times = scale.of(120, 2)
+    workers = scale.of(4, 2)
+    server = launched(folder / "state", "--workers", str(workers))
+    every = scale.of(GROUP_EVERY, 2)
+    kills = Kills(server, n_served=workers, group_every=every, seed=scale.seed)
     try:
         wait_ready(server)
-        wait_for(lambda: server.n_started() >= WORKERS)
+        wait_for(lambda: server.n_started() >= workers)
         memory = asyncio.run(_under_load(kills, scale, n_times=n_times))
         exit_code = kills.server.stop()
     finally:
@@ -100,7 +103,6 @@ def _judged(kills: Kills, memory: Memory, state: Path, *, exit_code: int) -> Tri
         tried={
             "kills of single workers": kills.n_workers,
             "kills of everything": kills.n_groups,
-            "workers": WORKERS,
             "decisions answered": len(memory.answered),
             "outcomes acknowledged": len(memory.acknowledged),
             "calls broken by a kill": sum(memory.broken.values()),

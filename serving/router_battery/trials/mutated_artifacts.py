@@ -19,9 +19,9 @@ def run(scale: Scale, folder: Path) -> Tried:
     with (source / CATALOG_FILE).open("a") as file:
         file.write("# for the battery\n")
     rng = Random(scale.seed)
-    plain = _mutated(source, folder / "plain", rng, n=scale.of(1000, 40), resealed=False)
+    plain = _mutated(source, folder / "plain", rng, n=scale.of(1000, 20), resealed=False)
     scale.say("with hashes that fit")
-    sealed = _mutated(source, folder / "sealed", rng, n=scale.of(100, 4), resealed=True)
+    sealed = _mutated(source, folder / "sealed", rng, n=scale.of(100, 2), resealed=True)
     wrong = [*plain.wrong, *sealed.wrong]
     kinds = Counter(plain.kinds) + Counter(sealed.kinds)
     return Tried(

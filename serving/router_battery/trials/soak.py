@@ -15,7 +15,7 @@ from router_battery.traffic import Callers, Memory
 from router_battery.trial import Scale, Tried, not_zero
 from router_data.compact import compact
 
-SHORT_S = 15.0
+SHORT_S = 8.0
 # Caches fill first: growth is measured after this share of the time.
 WARM_SHARE = 0.4
 TARGET_KB_PER_MINUTE = 512.0
