@@ -19,6 +19,9 @@ from router_model.types import Request, WireFormat
 MAX_INTEGER = 2**53 - 1
 """Largest integer that every JSON parser keeps, and so does a log of 64-bit columns."""
 
+MAX_SAMPLING = 1_000
+"""Far beyond the temperature of any provider, which refuses what it does not take."""
+
 _PARSERS: Mapping[WireFormat, Callable[[bytes], Request]] = MappingProxyType(
     {
         WireFormat.OPENAI_CHAT: openai_chat.parse,
@@ -43,21 +46,24 @@ def parse(
     checked = jsontext.check_body(body)
     wanted = wire_format or (format_of_path(path) if path else None)
     request = _PARSERS[wanted or detect(checked)](checked)
-    _check_integers(request)
+    _check_numbers(request)
     if path:
         return _with_path(request, path)
     return request
 
 
-def _check_integers(request: Request) -> None:
-    """Refuse numbers that no column of 64 bits holds, and a limit that leaves no output."""
-    for name, value, least, most in (
+def _check_numbers(request: Request) -> None:
+    """Refuse numbers that no column or feature holds, and a limit that leaves no output."""
+    bounds: tuple[tuple[str, float | None, int, int], ...] = (
         ("max_output_tokens", request.max_output_tokens, 1, MAX_INTEGER),
         ("thinking_budget", request.thinking_budget, -MAX_INTEGER, MAX_INTEGER),
         ("seed", request.seed, -(2**63), 2**64 - 1),
-    ):
+        ("temperature", request.temperature, -MAX_SAMPLING, MAX_SAMPLING),
+        ("top_p", request.top_p, -MAX_SAMPLING, MAX_SAMPLING),
+    )
+    for name, value, least, most in bounds:
         if value is not None and not least <= value <= most:
-            raise InvalidRequestError(name, value, f"an integer from {least} to {most}")
+            raise InvalidRequestError(name, value, f"a number from {least} to {most}")
 
 
 def _with_path(request: Request, path: str) -> Request:

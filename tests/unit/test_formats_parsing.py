@@ -25,12 +25,15 @@ def test_an_output_limit_below_one_is_refused_by_name(body: dict[str, Any]) -> N
         formats.parse(json.dumps(body).encode())
 
 
-# An integer beyond a float's range once failed in the features, one beyond 64 bits in the log.
+# A temperature beyond float32 once became infinite, an integer beyond every float failed in the
+# features, one beyond 64 bits in the log.
 HUGE: list[tuple[str, dict[str, Any]]] = [
     ("max_output_tokens", {"messages": [TURN], "max_tokens": 10**400}),
     ("max_output_tokens", {"input": "Hi", "max_output_tokens": 2**53}),
     ("max_output_tokens", {"messages": [TURN], "system": "s", "max_tokens": 2**64}),
     ("seed", {"messages": [TURN], "seed": 10**30}),
+    ("temperature", {"messages": [TURN], "temperature": 1e308}),
+    ("top_p", {"input": "Hi", "top_p": -1e300}),
     ("seed", {"messages": [TURN], "seed": -(10**30)}),
     (
         "thinking_budget",
@@ -46,7 +49,7 @@ HUGE: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "body"), HUGE)
 def test_a_number_that_no_column_holds_is_refused_by_name(name: str, body: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequestError, match=f"^{name}: got .*, expected an integer from"):
+    with pytest.raises(InvalidRequestError, match=f"^{name}: got .*, expected a number from"):
         formats.parse(json.dumps(body).encode())
 
 
