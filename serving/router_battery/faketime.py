@@ -8,6 +8,8 @@ from pathlib import Path
 
 from router_battery.trial import NotRunError
 
+# Processes look at the file once a second.
+NOTICED_S = 1.5
 LIBRARY = "libfaketimeMT.so.1"
 PLACES = (
     "/usr/lib/*/faketime",
@@ -25,7 +27,7 @@ class Clock:
     library: Path
 
     def set(self, moment_s: float) -> None:
-        """Let it be this moment now, in Unix seconds."""
+        """Let it be this moment, in Unix seconds; seen within NOTICED_S."""
         temporary = self.path.with_name("clock.new")
         temporary.write_text(f"{moment_s - time.time():+.3f}")
         temporary.replace(self.path)
@@ -36,7 +38,8 @@ class Clock:
         return {
             "LD_PRELOAD": str(self.library),
             "FAKETIME_TIMESTAMP_FILE": str(self.path),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "1",
+            "NO_FAKE_STAT": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "DONT_FAKE_MONOTONIC": "1",
         }

@@ -93,10 +93,9 @@ def _api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, 
         # Its own routes would ask nobody for a key: ours are in `status`.
         openapi_url=None,
     )
-    api.include_router(routes.router)
-    api.include_router(status.router)
-    api.include_router(budget_routes.router)
-    api.include_router(switch_routes.router)
-    handlers.install(api)
+    routers = (routes.router, status.router, budget_routes.router, switch_routes.router)
+    for router in routers:
+        api.include_router(router)
+    handlers.install(api, served=[route for router in routers for route in router.routes])
     api.openapi = lambda: openapi.described(api)  # type: ignore[method-assign]  # fastapi's own way
     return api

@@ -1,10 +1,11 @@
 """Turns what FastAPI and its routes raise into problem+json."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 
 from router_model.errors import InvalidRequestError, RouterError
 from router_serving.errors import (
@@ -22,8 +23,9 @@ Handler = Callable[[Request, Exception], Awaitable[Response]]
 CLIENT_CLOSED_REQUEST = 499
 
 
-def install(api: FastAPI) -> None:
-    """Answer every error of the application with a problem."""
+def install(api: FastAPI, *, served: Sequence[BaseRoute]) -> None:
+    """Answer every error of the application, which serves these routes, with a problem."""
+    api.state.served = tuple(served)
     for kind, handler in HANDLERS.items():
         api.add_exception_handler(kind, handler)
 
@@ -51,8 +53,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     """No such path, or not with this method."""
     assert isinstance(error, HTTPException)
     if error.status_code == WRONG_METHOD:
-        allowed = (error.headers or {}).get("Allow", "").split(", ")
-        return _refusal(request, WrongMethodError(request.method, allowed=allowed))
+        return _refusal(request, WrongMethodError(request.method, allowed=_allowed(request)))
     return _refusal(
         request,
         NoSuchPathError(f"path: got {request.url.path!r}, expected one that /openapi.json lists"),
@@ -71,6 +72,12 @@ HANDLERS: Mapping[type[Exception], Handler] = {
     HTTPException: on_http_error,
     Exception: on_unexpected,
 }
+
+
+def _allowed(request: Request) -> list[str]:
+    """Every method of the path: its routes are one for each, and the framework names the first."""
+    matching = [r for r in request.app.state.served if r.matches(request.scope)[0] != Match.NONE]
+    return sorted({method for route in matching for method in route.methods})
 
 
 def _refusal(request: Request, error: RouterError) -> Response:

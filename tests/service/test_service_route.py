@@ -207,6 +207,8 @@ def test_other_paths_and_methods_are_problems_too(server: Server) -> None:
         assert response.status_code == 405
         assert response.headers["allow"]
         assert problem_of(response)["code"] == "method_not_allowed"
+    # It named the first of several routes of a path only.
+    assert server.http.post("/switches/all").headers["allow"] == "DELETE, PUT"
 
 
 def test_authz_answers_in_headers(server: Server) -> None:

@@ -5,11 +5,15 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from router_battery.servers import environment, serving
 from router_battery.trial import Scale, Tried, not_zero
+from router_serving.keys import KeysContent, new_key
 
 # A schema can't say everything that is wanted of a body, and /authz takes every method.
 NOT_CHECKED = "positive_data_acceptance,unsupported_method"
@@ -19,9 +23,12 @@ _STATUS = re.compile(rb'"status_code":(\d{3})')
 
 def run(scale: Scale, folder: Path) -> Tried:
     """Schemathesis, in a process of its own, with data that fits the document and data that not."""
+    (folder / "state").mkdir()
+    key = _key(folder / "state")
     with serving(folder / "state", settings={"max_body_bytes": str(1 << 20)}) as server:
         scale.say("schemathesis")
-        report = fuzzed(server.port, folder, n_each=scale.of(900, 8), seed=scale.seed + 1)
+        n_each, seed = scale.of(700, 4), scale.seed + 1
+        report = fuzzed(server.port, folder, key=key, n_each=n_each, seed=seed)
         n_failed = server.events("request.failed")
         exit_code = server.stop()
     statuses = Counter(_STATUS.findall((folder / "calls.ndjson").read_bytes()))
@@ -53,9 +60,13 @@ def run(scale: Scale, folder: Path) -> Tried:
     )
 
 
-def fuzzed(port: int, folder: Path, *, n_each: int, seed: int) -> dict[str, Any]:
-    """The report of a run with `n_each` random cases per operation, beside the systematic ones."""
+def fuzzed(port: int, folder: Path, *, key: str, n_each: int, seed: int) -> dict[str, Any]:
+    """The report of a run with `n_each` random cases per operation, beside the systematic ones.
+
+    `key` is sent with each, except where it is tried without one, or with a wrong one.
+    """
     options = {
+        "--header": f"x-router-api-key: {key}",
         "--checks": "all",
         "--exclude-checks": NOT_CHECKED,
         "--phases": "coverage,fuzzing",
@@ -81,3 +92,10 @@ def fuzzed(port: int, folder: Path, *, n_each: int, seed: int) -> dict[str, Any]
         raise ChildProcessError(done.stderr.decode("utf-8", "replace")[-500:])
     report: dict[str, Any] = json.loads((folder / "report.json").read_bytes())
     return report
+
+
+def _key(state: Path) -> str:
+    """A key that may do everything; with it in the file every call needs one."""
+    made = new_key(tenant="*", scopes=["admin"], now=datetime.now(UTC))
+    (state / "keys.json").write_bytes(msgspec.json.encode(KeysContent(keys=(made.key,))))
+    return made.text

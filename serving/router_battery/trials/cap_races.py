@@ -14,10 +14,9 @@ from router_battery.trial import Scale, Tried, not_zero
 from router_model.catalog import load_catalog
 from router_serving.artifact_check import starter
 
-WORKERS = 4
 N_CLIENTS = 64
 SHORT_HOLD_S = 4.0
-KILL_EVERY_S = 4.0
+KILL_EVERY_S = 3.0
 
 
 @dataclass
@@ -33,20 +32,21 @@ class Watched:
 
 def run(scale: Scale, folder: Path) -> Tried:
     """Race with holds that outlast everything; then abandon calls and see every hold given back."""
-    seconds = float(scale.of(60, 10))
+    workers = scale.of(4, 2)
+    seconds = float(scale.of(60, 6))
     cap_usd = scale.of(100, 10) / 100
     catalog = load_catalog(starter() / "catalog.toml")
     ports: list[int] = []
     spenders = Spenders(
-        ports, catalog, n=scale.of(N_CLIENTS, 24), seed=scale.seed, hang_up_share=0.02
+        ports, catalog, n=scale.of(N_CLIENTS, 16), seed=scale.seed, hang_up_share=0.02
     )
-    with _capped(folder / "race", cap_usd, hold_s=900.0) as server:
+    with _capped(folder / "race", cap_usd, workers=workers, hold_s=900.0) as server:
         ports.append(server.port)
         watched = asyncio.run(_race(server, spenders, seconds=seconds))
         after = asyncio.run(account_when_there(server.port))
     scale.say("abandoned calls")
     left = Spenders(ports=[], catalog=catalog, n=8, seed=scale.seed + 1, report_share=0.3)
-    with _capped(folder / "left", cap_usd, hold_s=SHORT_HOLD_S) as server:
+    with _capped(folder / "left", cap_usd, workers=workers, hold_s=SHORT_HOLD_S) as server:
         left.ports.append(server.port)
         held_before, held, leased = asyncio.run(_abandoned(server, left, seconds=seconds / 6))
     spent = spenders.spent
@@ -54,7 +54,7 @@ def run(scale: Scale, folder: Path) -> Tried:
     return Tried(
         tried={
             "clients": spenders.n,
-            "workers": WORKERS,
+            "workers": workers,
             "workers killed": watched.n_kills,
             "calls allowed": spent.n_allowed,
             "calls refused (429)": spent.routes["429"],
@@ -90,16 +90,18 @@ def run(scale: Scale, folder: Path) -> Tried:
     )
 
 
-def _capped(state: Path, cap_usd: float, *, hold_s: float) -> AbstractContextManager[Server]:
+def _capped(
+    state: Path, cap_usd: float, *, workers: int, hold_s: float
+) -> AbstractContextManager[Server]:
     state.mkdir()
     (state / "tenants.toml").write_text(tenants_file(cap_usd))
     settings = {"hold_s": str(hold_s)}
-    return serving(state, "--workers", str(WORKERS), settings=settings)
+    return serving(state, "--workers", str(workers), settings=settings)
 
 
 async def _race(server: Server, spenders: Spenders, *, seconds: float) -> Watched:
     watched = Watched()
-    watching = asyncio.create_task(_watch(server, watched, kills=seconds - KILL_EVERY_S))
+    watching = asyncio.create_task(_watch(server, watched, kills=seconds))
     await spenders.spend(seconds)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)

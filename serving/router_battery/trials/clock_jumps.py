@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from router_battery.client import Connection
-from router_battery.faketime import Clock, clock
+from router_battery.faketime import NOTICED_S, Clock, clock
 from router_battery.servers import serving
 from router_battery.spenders import Spenders, account_when_there, request, tenants_file
 from router_battery.trial import Scale, Tried, not_zero
@@ -46,7 +46,7 @@ def run(scale: Scale, folder: Path) -> Tried:
     state = folder / "state"
     state.mkdir()
     (state / "tenants.toml").write_text(tenants_file(CAP_USD, timezone="Europe/Berlin"))
-    jumps = JUMPS[:: scale.of(1, 3)]
+    jumps = JUMPS[: scale.of(6, 1)]
     settings = {"hold_s": "604800"}
     with serving(state, settings=settings, variables=ticking.variables) as server:
         found = []
@@ -84,7 +84,7 @@ def run(scale: Scale, folder: Path) -> Tried:
 async def _jump(port: int, ticking: Clock, start: datetime, step: timedelta, *, seed: int) -> Seen:
     rng = random.Random(seed)
     spenders = Spenders([port], load_catalog(starter() / "catalog.toml"), seed=seed)
-    ticking.set(start.timestamp())
+    await _set(ticking, start.timestamp())
     connection = Connection(port)
     before = (await account_when_there(port)).settled
     allowed = []
@@ -93,7 +93,7 @@ async def _jump(port: int, ticking: Clock, start: datetime, step: timedelta, *, 
         if one is not None:
             allowed.append(one)
     await asyncio.sleep(1.0)  # the holds are written
-    ticking.set((start + step).timestamp())
+    await _set(ticking, start.timestamp() + step.total_seconds())
     elsewhere = await account_when_there(port)
     statuses = Counter[int]()
     reports = [one for one in allowed for _ in range(TIMES)]
@@ -101,10 +101,15 @@ async def _jump(port: int, ticking: Clock, start: datetime, step: timedelta, *, 
     for one in reports:
         statuses[int(await spenders.report(connection, one))] += 1
     moved = (await account_when_there(port)).settled - elsewhere.settled
-    ticking.set(start.timestamp())
+    await _set(ticking, start.timestamp())
     settled = (await account_when_there(port)).settled - before
     connection.close()
     landed = datetime.fromtimestamp((start.timestamp() + step.total_seconds()), BERLIN)
     is_same_window = landed.date() == start.date()
     reported = sum(spenders.cost(one) for one in allowed)
     return Seen(statuses, reported, settled, 0 if is_same_window else moved)
+
+
+async def _set(ticking: Clock, moment_s: float) -> None:
+    ticking.set(moment_s)
+    await asyncio.sleep(NOTICED_S)

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from router_battery.client import Connection
 from router_battery.log_checks import check_log
-from router_battery.servers import Server, ended, launched, wait_ready
+from router_battery.servers import Server, ended, is_ready, launched, wait_ready
 from router_battery.traffic import Callers, Memory
 from router_battery.trial import Scale, Tried, not_zero
 
@@ -97,7 +96,7 @@ async def _recovers(port: int, memory: Memory) -> bool:
     for _ in range(600):
         await asyncio.sleep(0.05)
         if len(memory.acknowledged) > before:
-            return (await Connection(port).call("GET", "/readyz")).status == 200
+            return await asyncio.to_thread(is_ready, port)
     return False
 
 

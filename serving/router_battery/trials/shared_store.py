@@ -120,7 +120,7 @@ async def _phases(servers: list[Server], store: Valkey, way: Way, scale: Scale) 
 
 def _seconds(scale: Scale) -> float:
     """The length of a phase."""
-    return float(scale.of(20, 4))
+    return float(scale.of(20, 3))
 
 
 async def _phase(name: str, spenders: Spenders, *, seconds: float) -> Phase:

@@ -66,6 +66,7 @@ def run(scale: Scale, folder: Path) -> Tried:
 
 def _round(state: Path, scale: Scale, number: int, form: tuple[int, signal.Signals, bool]) -> Round:
     workers, sent, to_all = form
+    workers = min(workers, scale.of(workers, 2))
     # The queue would keep decisions for 10 s: what is in the log was flushed at the end.
     arguments = ("--workers", str(workers))
     with serving(state, *arguments, settings={"log_flush_ms": "10000"}) as server:

@@ -80,10 +80,11 @@ async def _soaked(
     samples: list[Sample] = []
     problems: list[str] = []
     began = time.monotonic()
+    connection = Connection(server.port)
     async with Callers(server.port, seed=scale.seed, n=2, headers=_caller()).calling() as memory:
         tasks = [
             asyncio.create_task(_every(each_s, move, until=began + seconds))
-            for each_s, move in _moves(server, memory, problems)
+            for each_s, move in _moves(server, connection, memory, problems)
         ]
         while (passed := time.monotonic() - began) < seconds:
             pid = server.pids[0]
@@ -91,6 +92,7 @@ async def _soaked(
             scale.say(f"{passed / 60:.1f} of {seconds / 60:.1f} minutes")
             await asyncio.sleep(min(1.0, seconds / 20))
         await asyncio.gather(*tasks)
+        connection.close()
     return memory, samples, problems
 
 
@@ -101,9 +103,10 @@ def _caller() -> str:
 Move = Callable[[], Awaitable[None]]
 
 
-def _moves(server: Server, memory: Memory, problems: list[str]) -> list[tuple[float, Move]]:
+def _moves(
+    server: Server, connection: Connection, memory: Memory, problems: list[str]
+) -> list[tuple[float, Move]]:
     """What is done beside routing, and every how many seconds."""
-    connection = Connection(server.port)
 
     async def look() -> None:
         decision_id = next(reversed(memory.answered), "")
