@@ -163,6 +163,8 @@ def run(settings: Settings, loaded: Loaded, listener: socket.socket) -> int:
         "timeout_graceful_shutdown": 20,
         # Longer than gateways keep idle connections, or they write into one that is closing.
         "timeout_keep_alive": 75,
+        # A worker that replaces another one on SIGHUP loads for some seconds first.
+        "timeout_worker_healthcheck": 30,
     }
     if settings.workers == 1:
         server = uvicorn.Server(uvicorn.Config(Service(settings, loaded=loaded), **options))
