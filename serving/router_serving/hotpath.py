@@ -124,7 +124,12 @@ class DecisionEndpoints:
             self._engine.record(answered)
         except Exception:  # noqa: BLE001  # the answer is out: a failed row is no 500
             self._metrics.dropped(1, cause="unbuildable")
-            _log.exception("decision.unlogged", decision_id=answered.answer.decision_id)
+            decided = answered.decided
+            _log.exception(
+                "decision.unlogged",
+                decision_id=answered.answer.decision_id,
+                tenant=None if decided is None else decided.asked.call.caller.tenant,
+            )
 
     async def _refuse(self, send: Send, error: RouterError, *, prefix: str = "") -> None:
         if isinstance(error, ClientGoneError):

@@ -18,6 +18,7 @@ from serving_process import (
     serving,
     wait_for,
 )
+from signing_keys import key_pair
 from valkey_server import valkey_server
 
 from router_model.signature import sign
@@ -90,9 +91,7 @@ def test_without_its_ledger_a_server_with_hard_caps_is_not_ready(tmp_path: Path)
 def test_only_signed_artifacts_are_taken_while_it_runs(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
-    private, public = tmp_path / "a.pem", tmp_path / "a.pub.pem"
-    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", private], check=True)
-    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
+    private, public = key_pair(tmp_path)
     with serving(state, artifact_public_key=str(public), reload_poll_s="0.2") as server:
         version = copied_artifact(state / "artifact", note="unsigned")
         wait_for(lambda: server.metric("router_reloads_total", result="refused") == 1)

@@ -8,6 +8,7 @@ from random import Random
 import msgspec
 import pytest
 from routers import joint_predictor, write_artifact
+from signing_keys import key_pair
 
 from router_battery.artifact_mutations import MUTATIONS, mutated, reseal, survive
 from router_model.artifact import MANIFEST, read_manifest
@@ -91,9 +92,7 @@ def test_the_probe_can_not_take_the_memory_of_the_machine(folder: Path) -> None:
 
 
 def test_with_a_public_key_only_signed_artifacts_are_loaded(folder: Path, tmp_path: Path) -> None:
-    private, public = tmp_path / "a.pem", tmp_path / "a.pub.pem"
-    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", private], check=True)
-    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
+    private, public = key_pair(tmp_path)
     settings = Settings(state_dir=tmp_path, artifact_public_key=public)
     with pytest.raises(ArtifactError, match=r"manifest\.sig: no such file"):
         asyncio.run(load_current(settings))

@@ -1,21 +1,12 @@
-import subprocess
 from pathlib import Path
 
 import pytest
 from routers import write_artifact
+from signing_keys import key_pair, openssl
 
 from router_model.artifact import MANIFEST, SIGNATURE, verify
 from router_model.errors import ArtifactError
 from router_model.signature import check_signature, sign
-
-
-def key_pair(folder: Path, name: str, *options: str) -> tuple[Path, Path]:
-    """Private and public key, made as the documentation says."""
-    private, public = folder / f"{name}.pem", folder / f"{name}.pub.pem"
-    kind = options or ("-algorithm", "ed25519")
-    subprocess.run(["openssl", "genpkey", *kind, "-out", private], check=True)
-    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
-    return private, public
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +28,9 @@ def test_what_was_signed_passes_and_still_verifies(folder: Path, keys: tuple[Pat
 
 def test_openssl_accepts_the_signature(folder: Path, keys: tuple[Path, Path]) -> None:
     sign(folder, keys[0])
-    command = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", keys[1]]
-    subprocess.run(
-        [*command, "-in", folder / MANIFEST, "-sigfile", folder / SIGNATURE],
-        check=True,
-        capture_output=True,
+    openssl(
+        *("pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", keys[1]),
+        *("-in", folder / MANIFEST, "-sigfile", folder / SIGNATURE),
     )
 
 
@@ -85,7 +74,7 @@ def test_a_file_that_is_no_public_key_is_named(
     elif kind == "private":
         path = keys[0]
     elif kind == "another":
-        path = key_pair(tmp_path, "x", "-algorithm", "x25519")[1]
+        path = key_pair(tmp_path, "x", algorithm="x25519")[1]
     elif kind == "folder":
         path.mkdir()
     with pytest.raises(ArtifactError, match=path.name):
@@ -96,8 +85,8 @@ def test_a_key_with_a_passphrase_is_refused_without_showing_it(
     folder: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "locked.pem"
-    command = ["openssl", "genpkey", "-algorithm", "ed25519", "-aes256", "-pass", "pass:secret"]
-    subprocess.run([*command, "-out", path], check=True)
+    locked = ("-aes256", "-pass", "pass:secret")
+    openssl("genpkey", "-algorithm", "ed25519", *locked, "-out", path)
     with pytest.raises(ArtifactError, match="without a passphrase") as refused:
         sign(folder, path)
     assert "ENCRYPTED" not in str(refused.value)

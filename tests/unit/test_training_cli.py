@@ -1,11 +1,11 @@
 """`router-train`: exit codes, one-line errors, and the whole way from a folder to an export."""
 
-import subprocess
 from pathlib import Path
 
 import msgspec
 import pytest
 import routers
+from signing_keys import key_pair
 from synthetic_rounds import write_tables
 from typer.testing import CliRunner, Result
 
@@ -126,9 +126,7 @@ def test_train_promote_export_and_roll_back(folder: Path, tmp_path: Path) -> Non
 
 
 def _sign_what_is_exported(state: Path, keys: Path) -> None:
-    private, public = keys / "signing.pem", keys / "signing.pub.pem"
-    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", private], check=True)
-    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
+    private, public = key_pair(keys)
     result = call("export", "--state", state, "--sign-key", private)
     assert result.exit_code == 0, result.output
     check_signature(state / "artifact", public)
