@@ -171,6 +171,7 @@ class Account(msgspec.Struct, frozen=True):
     settled: int
     held: int
     leased: int
+    ends: str
 
     @property
     def used(self) -> int:

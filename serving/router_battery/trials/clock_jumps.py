@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -12,10 +12,11 @@ from msgspec import Struct
 from router_battery.client import Connection
 from router_battery.faketime import NOTICED_S, Clock, clock
 from router_battery.servers import serving
-from router_battery.spenders import Spenders, account_when_there, request, tenants_file
+from router_battery.spenders import Account, Spenders, account_when_there, request, tenants_file
 from router_battery.trial import Scale, Tried, not_zero
 from router_model.catalog import load_catalog
 from router_serving.artifact_check import starter
+from router_serving.ledger.windows import window_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 TIMES = 10
@@ -84,32 +85,36 @@ def run(scale: Scale, folder: Path) -> Tried:
 async def _jump(port: int, ticking: Clock, start: datetime, step: timedelta, *, seed: int) -> Seen:
     rng = random.Random(seed)
     spenders = Spenders([port], load_catalog(starter() / "catalog.toml"), seed=seed)
-    await _set(ticking, start.timestamp())
+    began_s = start.timestamp()
     connection = Connection(port)
-    before = (await account_when_there(port)).settled
+    before = (await _account_at(port, ticking, began_s)).settled
     allowed = []
     for number in range(10):
         one = await spenders.ask(connection, f"j{seed}-{number}", request(seed=seed))
         if one is not None:
             allowed.append(one)
     await asyncio.sleep(1.0)  # the holds are written
-    await _set(ticking, start.timestamp() + step.total_seconds())
-    elsewhere = await account_when_there(port)
+    elsewhere = await _account_at(port, ticking, began_s + step.total_seconds())
     statuses = Counter[int]()
     reports = [one for one in allowed for _ in range(TIMES)]
     rng.shuffle(reports)
     for one in reports:
         statuses[int(await spenders.report(connection, one))] += 1
     moved = (await account_when_there(port)).settled - elsewhere.settled
-    await _set(ticking, start.timestamp())
-    settled = (await account_when_there(port)).settled - before
+    found = await _account_at(port, ticking, began_s)
     connection.close()
-    landed = datetime.fromtimestamp((start.timestamp() + step.total_seconds()), BERLIN)
-    is_same_window = landed.date() == start.date()
     reported = sum(spenders.cost(one) for one in allowed)
-    return Seen(statuses, reported, settled, 0 if is_same_window else moved)
+    moved = 0 if found.ends == elsewhere.ends else moved
+    return Seen(statuses, reported, found.settled - before, moved)
 
 
-async def _set(ticking: Clock, moment_s: float) -> None:
+async def _account_at(port: int, ticking: Clock, moment_s: float) -> Account:
+    """Set the clock, and look at the budget of the day once the server knows."""
     ticking.set(moment_s)
+    ends_s = window_of("day", BERLIN, moment_s).ends_s
+    expected = f"{datetime.fromtimestamp(ends_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
     await asyncio.sleep(NOTICED_S)
+    async with asyncio.timeout(60.0):
+        while (account := await account_when_there(port)).ends != expected:
+            await asyncio.sleep(0.1)
+    return account
