@@ -43,7 +43,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     "/route",
     dependencies=[needs("route")],
     response_model=RouteAnswerBody,
-    responses=problems(400, 409, 413, 422, 429, 500, 503),
+    responses=problems(400, 408, 409, 413, 415, 422, 429, 431, 500, 503),
 )
 async def route(
     body: RouteBody,
@@ -73,7 +73,7 @@ async def route(
 @declared.post(
     "/authz/{path}",
     dependencies=[needs("route")],
-    responses=problems(400, 409, 413, 422, 429, 500, 503),
+    responses=problems(400, 408, 409, 413, 415, 422, 429, 431, 500, 503),
 )
 async def authz(path: str) -> None:
     """Decide for a gateway, with any method: the client's body in, the decision in headers.
@@ -87,7 +87,7 @@ async def authz(path: str) -> None:
     "/outcomes",
     dependencies=[needs("outcomes")],
     response_model=OutcomesAccepted,
-    responses=problems(400, 413, 422, 429, 500, 503),
+    responses=problems(400, 408, 413, 415, 422, 429, 431, 500, 503),
 )
 async def outcomes(
     body: OutcomeBody | list[OutcomeBody],
