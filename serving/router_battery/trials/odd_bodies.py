@@ -46,7 +46,7 @@ def bodies(scale: Scale) -> Iterator[Body]:
     yield Body(
         "a million keys" if not scale.is_short else "many keys",
         b"{%b,%b}" % (MESSAGES, many),
-        (200,),
+        (200, *refused),
     )
     yield Body("bad UTF-8", b'{"messages":[{"role":"user","content":"\xff\xfe"}]}', (400, 422, 200))
     yield Body(

@@ -62,6 +62,7 @@ def _judged(
     statuses = dict(over.statuses)
     n_broken = sum(statuses.get(how, 0) for how in ("half", "unanswered", "refused"))
     others = sum(n for status, n in statuses.items() if status not in ("200", "503", "client full"))
+    n_predicted = over.policies["cheapest_adequate"]
     missed = []
     if over.goodput < GOOD_SHARE * able.goodput:
         missed.append(f"goodput of {GOOD_SHARE:.0%} of capacity")
@@ -80,6 +81,7 @@ def _judged(
         seen={
             "capacity a second": round(able.goodput),
             "decisions a second": round(over.goodput),
+            "of them predicted, a second": round(n_predicted / over.seconds),
             "share of capacity": round(over.goodput / max(able.goodput, 1e-9), 3),
             **{f"status {status}": n for status, n in sorted(statuses.items())},
             **{f"decided by {policy}": n for policy, n in sorted(over.policies.items())},
