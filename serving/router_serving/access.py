@@ -20,7 +20,7 @@ from router_serving.keys import KeyRing, Scope, fingerprint_of, keys_path, load_
 from router_serving.settings import Settings
 
 if TYPE_CHECKING:
-    from router_serving.running import Running
+    from router_serving.parts import Running
 
 HEADER: Final = "x-router-api-key"
 TENANT_HEADER: Final = "x-router-tenant"

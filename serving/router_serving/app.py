@@ -15,8 +15,9 @@ from router_serving.hotpath import AUTHZ, respond_internal
 from router_serving.ledger import budget_routes
 from router_serving.ledger import routes as switch_routes
 from router_serving.log_lines import configure_logging
+from router_serving.parts import Running
 from router_serving.reload import Loaded
-from router_serving.running import Running, running
+from router_serving.running import running
 from router_serving.settings import Settings
 
 API_VERSION = "1"

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -72,13 +73,8 @@ def serve(
         "state_dir": state_dir,
         "allow_keyless": allow_keyless,
     }
-    given = {name: value for name, value in options.items() if value is not None}
     try:
-        settings = settings_of(given)
-        check_ledger(settings)
-        loaded = asyncio.run(load_current(settings))
-        load_tenants(settings, loaded.router.catalog)
-        listener = bound(settings)
+        settings, loaded, listener = prepared(options)
     except RouterError as error:
         typer.echo(f"router-serve: {error}", err=True)
         raise typer.Exit(1) from None
@@ -89,6 +85,18 @@ def serve(
         if warning := file_limit_warning(limit, max_connections=settings.max_connections):
             typer.echo(f"  WARNING: {warning}")
         sys.exit(run(settings, loaded, listener))
+
+
+def prepared(options: Mapping[str, Any]) -> tuple[Settings, Loaded, socket.socket]:
+    """Everything that a start needs, looked at once before any process is made for it.
+
+    Options that are None are not given. Raises a RouterError that says what is wrong.
+    """
+    settings = settings_of({name: value for name, value in options.items() if value is not None})
+    check_ledger(settings)
+    loaded = asyncio.run(load_current(settings))
+    load_tenants(settings, loaded.router.catalog)
+    return settings, loaded, bound(settings)
 
 
 def settings_of(given: dict[str, Any]) -> Settings:

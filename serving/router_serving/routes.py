@@ -17,8 +17,8 @@ from router_model.types import Outcome
 from router_serving.access import TENANT_HEADER, Reader, Reporter, Rights
 from router_serving.envelope import name_of, refuse_secrets
 from router_serving.openapi import problems
+from router_serving.parts import Running
 from router_serving.recent import RecentAnswers
-from router_serving.running import Running
 from router_serving.schemas import GroupBy, OutcomeBody, outcome_of
 from router_serving.telemetry import UNKNOWN_MODEL
 

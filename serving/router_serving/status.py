@@ -12,8 +12,8 @@ from router_serving.access import Reader
 from router_serving.asgi import headers_of
 from router_serving.errors import ForbiddenError, UnauthorizedError
 from router_serving.openapi import problems
+from router_serving.parts import Running
 from router_serving.routes import Parts, as_json
-from router_serving.running import Running
 
 router = APIRouter()
 

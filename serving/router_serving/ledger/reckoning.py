@@ -128,9 +128,7 @@ def reopened(decision: Decision, hold: Hold) -> Decision:
     if decision.state == "open":
         return replace(decision, due_s=max(decision.due_s, hold.expires_s))
     # what was secured once was given back, but for what is settled
-    lines = tuple(
-        replace(line, secured=min(line.secured, line.settled)) for line in decision.lines
-    )
+    lines = tuple(replace(line, secured=min(line.secured, line.settled)) for line in decision.lines)
     return replace(decision, state="open", due_s=hold.expires_s, lines=lines)
 
 
