@@ -9,8 +9,8 @@ from typing import Any
 from router_model.router import Router
 from router_model.types import Caller, PolicyOverrides
 from router_serving.answered import Answered
-from router_serving.engine import Engine
 from router_serving.call import Call
+from router_serving.engine import Engine
 from router_serving.envelope import bare, is_envelope, opened
 from router_serving.settings import Settings
 from router_serving.telemetry import Metrics

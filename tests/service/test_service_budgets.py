@@ -73,7 +73,7 @@ def test_limits_hold_over_http(tmp_path: Path) -> None:
 
 
 def a_budget_reroutes_refuses_and_recovers(server: Server) -> None:
-    answers = []
+    answers: list[Any] = []
     while not is_limited(
         response := route(server, "small", f"s{len(answers)}"), "microusd_per_day"
     ):

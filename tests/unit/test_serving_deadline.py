@@ -10,8 +10,8 @@ from router_model import fallback
 from router_model.policy import CheapestAdequate
 from router_model.replay import replay
 from router_model.types import Caller, PolicyOverrides
-from router_serving.canary import CanaryMonitor
 from router_serving.call import Call
+from router_serving.canary import CanaryMonitor
 from router_serving.rollout import Rollout
 from router_serving.rollout_file import RolloutFile
 

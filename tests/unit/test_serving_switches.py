@@ -95,10 +95,7 @@ def test_a_reason_has_to_be_a_line_of_text(value: object) -> None:
 
 def test_a_key_is_neither_shown_nor_kept() -> None:
     secret = "rk_ab12cd34_" + "x" * 43
-    for refused in (
-        lambda: reason_of(f"leaked {secret}"),
-        lambda: subject_of(f"key:acme/{secret}"),
-    ):
+    for read, text in ((reason_of, f"leaked {secret}"), (subject_of, f"key:acme/{secret}")):
         with pytest.raises(InvalidRequestError) as caught:
-            refused()
+            read(text)
         assert "xxx" not in str(caught.value)
