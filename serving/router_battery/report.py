@@ -58,7 +58,7 @@ def machine() -> str:
     load = os.getloadavg()[0]
     return (
         f"{os.cpu_count()} cores, {pages / 2**30:.0f} GB, {platform.machine()}, "
-        f"{platform.system()}, Python {platform.python_version()}, load before {load:.1f}"
+        f"{platform.system()}, Python {platform.python_version()}, load {load:.1f} at the end"
     )
 
 

@@ -15,7 +15,7 @@ from router_battery.trial import Scale, Tried, not_zero
 from router_data.compact import compact
 
 # One time in so many it takes the whole group.
-GROUP_EVERY = 4
+GROUP_EVERY = 6
 COMPACT_EVERY = 20
 TARGET_S = 2.0
 
@@ -68,7 +68,7 @@ class Kills:
 
 def run(scale: Scale, folder: Path) -> Tried:
     """More than 200 kills of workers and of the whole group; a compaction now and then."""
-    n_times = scale.of(120, 2)
+    n_times = scale.of(110, 2)
     workers = scale.of(4, 2)
     server = launched(folder / "state", "--workers", str(workers))
     every = scale.of(GROUP_EVERY, 2)
