@@ -18,7 +18,8 @@ from router_model.types import Caller, Decision, Outcome, PolicyOverrides, Usage
 from router_serving.errors import LedgerError, LimitExceededError
 from router_serving.ledger.ledger import Ledger
 from router_serving.ledger.limits import Limits
-from router_serving.ledger.types import Balance, Switch
+from router_serving.ledger.sqlite_store import SqliteStore
+from router_serving.ledger.types import Balance, Batch, Bill, Committed, Switch, Unit
 
 ROUTER = router()
 REQUEST = ask(max_output_tokens=1_000)
@@ -235,5 +236,29 @@ def test_usage_settles_tokens_too(tmp_path: Path) -> None:
             await settle(ledger, outcome, limits=limits)
             balance = await balance_of(ledger, "tpm", limits=limits)
             assert (balance.settled, balance.held) == (57, 0)
+
+    run(test)
+
+
+def test_calls_are_rerouted_while_bills_of_others_are_settled_all_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = SqliteStore.commit
+
+    def with_a_bill(store: SqliteStore, batch: Batch) -> Committed:
+        amounts: dict[Unit, int] = {"microusd": 0}
+        bill = Bill(
+            tenant="other", decision_id=str(batch.number), attempt=0, amounts=amounts, is_final=True
+        )
+        return commit(store, structs.replace(batch, bills=(*batch.bills, bill)))
+
+    monkeypatch.setattr(SqliteStore, "commit", with_a_bill)
+    cap = 2 * worst(deciding("d")(None)) - 1
+    limits = structs.replace(DAY, microusd_per_day=cap)
+
+    async def test() -> None:
+        async with ledger_in(tmp_path) as ledger:
+            models = [(await call(ledger, f"d{n}", limits=limits)).model for n in range(3)]
+            assert len(set(models)) > 1
 
     run(test)

@@ -240,11 +240,11 @@ class Ledger:
         else:
             self._escrow.put_back(committed.kept)
         self._escrow.alive(until_s=batch.now_s + batch.hold_s)
+        if committed.billed or committed.n_expired:
+            self._escrow.refilled()  # what a grant says comes after: bills are settled before it
         self._escrow.granted(batch.grants, committed.granted)
         self._wanted |= committed.wanted
         self._metrics.committed(committed)
-        if committed.billed or committed.n_expired:
-            self._escrow.refilled()
         for billed in committed.billed:
             if billed.overrun_microusd > 0:
                 self._overran(billed)
