@@ -19,6 +19,7 @@ from router_model.terms import Terms
 from router_model.types import Decision, Request, WireFormat
 from router_serving.call import Call
 from router_serving.canary import Side
+from router_serving.redaction import as_name
 
 _log = structlog.get_logger(__name__)
 
@@ -55,7 +56,7 @@ class Decided(Struct, frozen=True):
 def row_of(decided: Decided, *, is_text_logged: bool) -> Mapping[str, Any]:
     """The row of a decision; the prompt's text only where its tenant opted in."""
     asked, decision = decided.asked, decided.decision
-    return decision_row(
+    row = decision_row(
         decision,
         caller=asked.call.caller,
         request=asked.request,
@@ -76,6 +77,7 @@ def row_of(decided: Decided, *, is_text_logged: bool) -> Mapping[str, Any]:
         ),
         shadow=None if asked.other is None else shadow_of(decided, asked.other),
     )
+    return row | {"requested_model": as_name(asked.request.requested_model)}
 
 
 def shadow_of(decided: Decided, other: Router) -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ from router_serving.ledger.ledger import Ledger
 from router_serving.ledger.limits import Limits
 from router_serving.load import LoadGauge
 from router_serving.recent import Given, RecentAnswers, RouteAnswer, answer_of
+from router_serving.redaction import as_name
 from router_serving.rollout import Rollout
 from router_serving.sessions import SessionMemory
 from router_serving.settings import Settings
@@ -105,7 +106,7 @@ class Engine:
         content_hash = "" if call.caller.decision_id is None else request_hash(request)
         if (given := self._given_before(call, content_hash)) is not None:
             return Answered(given, {"total": time.perf_counter_ns() - started_ns}, None)
-        session = session_id(request, call.headers, call.caller)
+        session = as_name(session_id(request, call.headers, call.caller))
         router, side, other = self._sides(call.caller.tenant, session)
         marks.append(time.perf_counter_ns())
         context = router.context(request)

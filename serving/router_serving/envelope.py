@@ -21,9 +21,8 @@ from router_model.terms import Objective
 from router_model.types import Caller, PolicyOverrides, WireFormat
 from router_serving.access import ANYBODY, Rights
 from router_serving.call import Call, Headers
-from router_serving.redaction import holds_secret
+from router_serving.redaction import MAX_NAME_CHARS, holds_secret
 
-MAX_NAME_CHARS = 256
 MAX_MEMBERS = 1_000
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 DECISION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~@-]{0,127}\Z")

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from routers import router
 from served_engine import Served
@@ -140,3 +142,33 @@ def test_outcomes_that_say_nothing_about_the_rollout_are_not_compared(mode: str)
 
 def outcome(decision_id: str, adequate: bool) -> Outcome:
     return Outcome(decision_id=decision_id, model="m", adequate=adequate)
+
+
+SECRET = "rk_ab12cd34_" + 43 * "x"
+
+
+@pytest.mark.parametrize("name", ["s" * 100_000, SECRET, f"session/{SECRET}"])
+def test_no_name_in_a_body_is_kept_that_is_long_or_holds_a_key(name: str) -> None:
+    # A session's name of megabytes stayed in memory with each of thousands of sessions.
+    served = Served(router())
+    body = {"messages": [{"role": "user", "content": "fix it"}], "prompt_cache_key": name}
+    for _ in range(2):
+        served.sent(json.dumps({**body, "model": name}).encode())
+    served.sent(json.dumps({**body, "prompt_cache_key": f"{name}x"}).encode())
+    ((_, kept), _) = served.engine.sessions._sessions
+    first, second, other = served.rows()
+    assert first["session"] == second["session"] == kept != other["session"]
+    for row in (first, other):
+        assert len(row["session"]) <= 64
+        assert len(row["requested_model"]) <= 64
+        assert SECRET not in str(row)
+
+
+def test_a_session_that_a_header_names_holds_no_key_either() -> None:
+    served = Served(router())
+    body = json.dumps({"messages": [{"role": "user", "content": "fix it"}]}).encode()
+    served.sent(body, {"x-session-id": SECRET})
+    served.sent(body, {"x-session-id": "session-7"})
+    held, plain = served.rows()
+    assert SECRET not in str(held)
+    assert plain["session"] == "session-7"

@@ -3,13 +3,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router_model.errors import InvalidRequestError
-from router_serving.envelope import MAX_NAME_CHARS
 from router_serving.ledger.subjects import (
     key_subject,
     subject_of,
     tenant_subject,
     user_subject,
 )
+from router_serving.redaction import MAX_NAME_CHARS
 
 _names = st.text("ab%/:|25F ü", min_size=1, max_size=6)
 _callers = st.tuples(_names, _names)

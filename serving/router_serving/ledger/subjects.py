@@ -8,7 +8,8 @@ and a subject can stand in the key of an account.
 import re
 
 from router_model.errors import InvalidRequestError
-from router_serving.envelope import MAX_NAME_CHARS, refuse_secrets
+from router_serving.envelope import refuse_secrets
+from router_serving.redaction import MAX_NAME_CHARS
 
 EVERYBODY = "all"
 ALLOWED = (
