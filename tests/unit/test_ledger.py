@@ -262,3 +262,25 @@ def test_calls_are_rerouted_while_bills_of_others_are_settled_all_the_time(
             assert len(set(models)) > 1
 
     run(test)
+
+
+def test_a_cap_that_was_lowered_holds_at_once_also_for_what_was_leased_before(
+    tmp_path: Path,
+) -> None:
+    reserved = worst(deciding("d")(None))
+    high = Limits(rpm=6_400, microusd_per_day=reserved * 640)
+
+    async def test() -> None:
+        async with ledger_in(tmp_path, workers=2) as ledger:
+            await call(ledger, "d1", limits=high)
+            low = Limits(rpm=6_400, microusd_per_day=reserved)
+            with pytest.raises(LimitExceededError):
+                await call(ledger, "d2", limits=low)
+            await held(ledger, reserved)
+            for n in range(9):  # and one that was raised at once, too
+                assert (await call(ledger, f"r{n}", limits=high)).model
+            with pytest.raises(LimitExceededError) as caught:
+                await call(ledger, "d3", limits=structs.replace(high, rpm=5))
+            assert caught.value.limit == "rpm"
+
+    run(test)

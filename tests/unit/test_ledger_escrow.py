@@ -1,3 +1,5 @@
+from msgspec import structs
+
 from router_serving.ledger.escrow import DRY_S, IDLE_S, Escrow
 from router_serving.ledger.types import Account, Charge
 
@@ -104,3 +106,18 @@ def test_a_lease_that_has_lapsed_is_not_given_away() -> None:
     clock.now_s += 1
     assert not kept.take([Charge(DAY, 10)])
     assert kept.free(DAY) == 0
+
+
+def test_what_was_leased_under_another_cap_is_not_given_away_any_more() -> None:
+    kept = escrow()
+    leased(kept, DAY, 500)
+    ahead = kept.ahead([Charge(DAY, 0)]) or kept.missing([Charge(DAY, 600)])
+    lowered = structs.replace(DAY, cap=640)
+    assert not kept.take([Charge(lowered, 10)])
+    assert kept.free(lowered) == 0
+    kept.granted(ahead, [100])  # asked for before
+    kept.put_back([Charge(DAY, 7)])
+    assert sum(charge.amount for charge in kept.outdated()) == 607
+    assert kept.outdated() == []
+    leased(kept, lowered, 10)
+    assert kept.take([Charge(lowered, 10)])

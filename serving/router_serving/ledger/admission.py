@@ -177,6 +177,7 @@ class Admission:
         """Ask for what is missing, and once more when others may have given back what they had."""
         for pause_s in (0.0, self._recall_s) if self._recall_s else (0.0,):
             await asyncio.sleep(pause_s)
+            self._keeper.give_back(self._escrow.outdated())
             missing = self._escrow.missing(charges)
             if pause_s == 0.0 and any(self._escrow.is_dry(grant.account) for grant in missing):
                 return False  # asked a moment ago

@@ -48,6 +48,7 @@ class Escrow:
         self._wall = wall
         self._lapses_s = 0.0
         self._leases: dict[str, _Lease] = {}
+        self._outdated: list[Charge] = []
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -57,7 +58,7 @@ class Escrow:
         if self._wall() >= self._lapses_s:  # others may have got it meanwhile
             self.forget()
         now_s = self._clock()
-        leases = [self._lease(charge.account, now_s) for charge in charges]
+        leases = [self._present_lease(charge.account, now_s) for charge in charges]
         if any(lease.free < c.amount for lease, c in zip(leases, charges, strict=True)):
             return False
         for lease, charge in zip(leases, charges, strict=True):
@@ -69,17 +70,19 @@ class Escrow:
         """Take note of units that are free again: kept, or of a call that came to nothing."""
         now_s = self._clock()
         for charge in charges:
-            self._lease(charge.account, now_s).free += charge.amount
+            self._add(self._lease(charge.account, now_s), charge)
 
     def free(self, account: Account) -> int:
-        """The free units of an account."""
+        """The free units of an account, of those leased under its present cap."""
         lease = self._leases.get(account.key)
-        return 0 if lease is None else lease.free
+        return 0 if lease is None or lease.account.cap != account.cap else lease.free
 
     def is_dry(self, account: Account) -> bool:
         """True while the account is known to have nothing more than is free here."""
         lease = self._leases.get(account.key)
-        return lease is not None and self._clock() < lease.dry_until_s
+        if lease is None or lease.account.cap != account.cap:
+            return False
+        return self._clock() < lease.dry_until_s
 
     def missing(self, charges: Sequence[Charge]) -> tuple[Grant, ...]:
         """What to ask for before the charges can be taken, a piece more than that."""
@@ -108,7 +111,7 @@ class Escrow:
         now_s = self._clock()
         for grant, amount in zip(grants, amounts, strict=True):
             lease = self._lease(grant.account, now_s)
-            lease.free += amount
+            self._add(lease, Charge(grant.account, amount))
             lease.is_asked = False
             lease.dry_until_s = now_s + DRY_S if amount < grant.amount else 0.0
 
@@ -121,14 +124,19 @@ class Escrow:
         for lease in self._leases.values():
             lease.dry_until_s = 0.0
 
+    def outdated(self) -> list[Charge]:
+        """What to return: units leased under another cap; they are told once."""
+        found, self._outdated = self._outdated, []
+        return found
+
     def surplus(
         self, *, wanted: frozenset[str] = frozenset(), all_of_it: bool = False
     ) -> list[Charge]:
-        """What to return: idle or wanted units; they are not free here from now on.
+        """What to return: idle, wanted or outdated units; they are not free here from now on.
 
         Leases without any are forgotten when they are idle.
         """
-        now_s, found = self._clock(), []
+        now_s, found = self._clock(), self.outdated()
         for key, lease in list(self._leases.items()):
             is_idle = now_s - lease.used_s > IDLE_S
             if lease.free > 0 and (all_of_it or is_idle or key in wanted):
@@ -141,9 +149,26 @@ class Escrow:
     def forget(self) -> None:
         """Give up every lease without returning it: it lapses in the ledger by itself."""
         self._leases.clear()
+        self._outdated.clear()
 
     def _piece(self, account: Account) -> int:
         return ceil(account.cap * self._share)
+
+    def _add(self, lease: _Lease, charge: Charge) -> None:
+        if charge.account.cap == lease.account.cap:
+            lease.free += charge.amount
+        elif charge.amount:
+            self._outdated.append(charge)
+
+    def _present_lease(self, account: Account, now_s: float) -> _Lease:
+        """The lease, with nothing free of what was leased under another cap."""
+        lease = self._lease(account, now_s)
+        if lease.account.cap == account.cap:
+            return lease
+        if lease.free:
+            self._outdated.append(Charge(lease.account, lease.free))
+        lease = self._leases[account.key] = _Lease(account, now_s)
+        return lease
 
     def _lease(self, account: Account, now_s: float) -> _Lease:
         lease = self._leases.get(account.key)
