@@ -284,3 +284,21 @@ def test_a_cap_that_was_lowered_holds_at_once_also_for_what_was_leased_before(
             assert caught.value.limit == "rpm"
 
     run(test)
+
+
+@pytest.mark.parametrize("n_calls", range(1, 13))
+def test_at_the_end_all_that_was_leased_is_returned_also_what_was_asked_for_last(
+    tmp_path: Path, n_calls: int
+) -> None:
+    limits = Limits(microusd_per_day=worst(deciding("d")(None)) * 640)
+
+    async def test() -> None:
+        async with ledger_in(tmp_path) as ledger:
+            for n in range(n_calls):  # after some of these more is leased ahead
+                await call(ledger, f"d{n}", limits=limits)
+        async with ledger_in(tmp_path) as ledger:
+            balance = await balance_of(ledger, "microusd_per_day", limits=limits)
+            assert balance.held == n_calls * worst(deciding("d")(None))
+            assert balance.leased == 0
+
+    run(test)

@@ -83,7 +83,9 @@ class Keeper:
         return (await self._ask(grants, ()))[0]
 
     def grant_ahead(self, grants: tuple[Grant, ...]) -> None:
-        """Have more leased with the next batch."""
+        """Have more leased with the next batch, unless that is the last."""
+        if self._is_closing:
+            return
         self._questions.append(Question(grants, ()))
         self._wake.set()
 
@@ -131,7 +133,9 @@ class Keeper:
         self._wake.set()
 
     async def shut(self) -> None:
-        """Close the store; nothing can be said any more."""
+        """Say what is left after `run`, and close the store: nothing can be said any more."""
+        if self.has_something_to_say:
+            await self._commit_waiting()
         await self.off_loop(lambda store: store.close())
         self._thread.shutdown()
 

@@ -167,9 +167,9 @@ class Ledger:
         finally:
             tending.cancel()
             await asyncio.gather(tending, return_exceptions=True)
-            self._keeper.give_back(self._escrow.surplus(all_of_it=True))
             self._keeper.close()
-            await keeping
+            await keeping  # what was asked for ahead has come by then, and goes back as well
+            self._keeper.give_back(self._escrow.surplus(all_of_it=True))
             await self._keeper.shut()
 
     async def _tend(self) -> None:
