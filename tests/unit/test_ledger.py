@@ -150,6 +150,8 @@ def test_calls_a_minute_and_tokens_a_minute_are_refused_until_it_ends(tmp_path: 
             with pytest.raises(LimitExceededError) as caught:
                 await call(ledger, "t1", limits=Limits(tpm=1))
             assert caught.value.limit == "tpm"
+            assert caught.value.retry_after_s is None  # it fits in no minute
+            assert "of 1 are left" in str(caught.value)
 
     run(test)
 
@@ -300,5 +302,23 @@ def test_at_the_end_all_that_was_leased_is_returned_also_what_was_asked_for_last
             balance = await balance_of(ledger, "microusd_per_day", limits=limits)
             assert balance.held == n_calls * worst(deciding("d")(None))
             assert balance.leased == 0
+
+    run(test)
+
+
+def test_the_next_try_is_far_off_where_nothing_can_come_back(tmp_path: Path) -> None:
+    cheapest = worst(deciding("d")(Allowance(left_microusd=600, budget="")))
+    limits = Limits(microusd_per_month=2 * cheapest - 1)
+
+    async def test() -> None:
+        async with ledger_in(tmp_path) as ledger:
+            model = (await call(ledger, "d1", limits=limits)).model
+            outcome = Outcome(decision_id="d1", model=model, cost_usd=cheapest / 1e6)
+            await settle(ledger, outcome, limits=limits)
+            for n in range(2):  # what is left lies with this process, and is not enough
+                with pytest.raises(LimitExceededError) as caught:
+                    await call(ledger, f"e{n}", limits=limits)
+                assert caught.value.retry_after_s is not None
+                assert caught.value.retry_after_s > 5
 
     run(test)

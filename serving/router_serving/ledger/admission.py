@@ -139,9 +139,9 @@ class Admission:
         account = tightest.account
         ends_in_s = max(1, ceil(account.ends_s - self._clock()))
         balance = await self._balance(account)
-        # Reserved is not spent: what is given back may be enough for this call.
-        may_come_back = balance is not None and balance.held + balance.leased > 0
         left = self._escrow.free(account)
+        # Reserved is not spent: what is given back may be enough for this call.
+        may_come_back = balance is not None and balance.held + balance.leased > left
         if balance is not None:
             left += max(0, account.cap - balance.used)
         return LimitExceededError(
@@ -190,16 +190,18 @@ class Admission:
     def _too_many(
         self, limited: Sequence[Limited], charges: Sequence[Charge]
     ) -> LimitExceededError:
-        short = next(
-            one
+        short, amount = next(
+            (one, charge.amount)
             for one, charge in zip(limited, charges, strict=True)
             if self._escrow.free(one.account) < charge.amount
         )
         self._refused(short)
+        ends_in_s = max(1, ceil(short.account.ends_s - self._clock()))
         return LimitExceededError(
-            f"{short.name}: all {short.account.cap} are used up",
+            f"{short.name}: fewer than {amount} of {short.account.cap} are left",
             limit=short.rule.limit,
-            retry_after_s=max(1, ceil(short.account.ends_s - self._clock())),
+            # what exceeds the cap itself fits in no minute
+            retry_after_s=None if amount > short.account.cap else ends_in_s,
         )
 
 
