@@ -1,8 +1,10 @@
 """The few ASGI moves that the decision routes need, without a framework in between."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
+from router_model.errors import InvalidRequestError
 from router_serving.errors import (
     PROBLEM_TYPE,
     ClientGoneError,
@@ -18,14 +20,31 @@ Send = Callable[[Message], Awaitable[None]]
 HeaderPairs = Sequence[tuple[bytes, bytes]]
 
 JSON_TYPE = b"application/json"
+OURS: Final = b"x-router-"
 MAX_ARRIVING_BYTES: Final = 256 * 1024 * 1024
 """Bodies of which a part has arrived, in memory: those that would grow it further are refused."""
 _LONGEST_LENGTH = 18  # digits
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """The headers by lower-case name; of a repeated one the last counts."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    """The headers by lower-case name; of a repeated one the last counts.
+
+    InvalidRequestError for one of ours with two values: who adds headers to those of others, as
+    gateways do, has to replace what is there.
+    """
+    pairs = scope["headers"]
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+    if len(headers) < len(pairs):
+        _refuse_two_values(pairs)
+    return headers
+
+
+def _refuse_two_values(pairs: HeaderPairs) -> None:
+    ours = {pair for pair in map(tuple, pairs) if pair[0].startswith(OURS)}
+    counts = Counter(name for name, _ in ours)
+    if repeated := [name for name, count in counts.items() if count > 1]:
+        name = min(repeated)
+        raise InvalidRequestError(name.decode("latin-1"), f"{counts[name]} values", "one")
 
 
 class Bodies:

@@ -160,13 +160,21 @@ def outcomes_in(body: bytes, *, max_outcomes: int) -> list[Outcome]:
     ...     b'{"decision_id": "d", "model": "m", "attempt": 2}', max_outcomes=1)]
     [2]
     """
-    if b"rk_" in body:
+    if b"rk_" in body.lower():
         refuse_secrets(body.decode("latin-1"), "body")
     try:
         check_values(body)
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise MalformedJsonError("body", str(error), "an outcome or a list of them") from None
+    outcomes = _checked(content, max_outcomes=max_outcomes)
+    if b"\\" in body:  # where a letter of a key may be written as an escape
+        for outcome in outcomes:
+            refuse_secrets(repr(outcome), "body")
+    return outcomes
+
+
+def _checked(content: Any, *, max_outcomes: int) -> list[Outcome]:
     if isinstance(content, dict):
         return [outcome_of(content, at="")]
     if not isinstance(content, list) or not content:

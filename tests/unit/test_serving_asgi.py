@@ -3,6 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from router_model.errors import InvalidRequestError
 from router_serving.asgi import (
     Bodies,
     Message,
@@ -123,6 +124,15 @@ def test_a_caller_that_hangs_up_gets_no_answer() -> None:
 def test_header_names_and_values_are_text() -> None:
     scope = {"headers": [(b"a", b"1"), (b"b", b"\xe9"), (b"a", b"2")]}
     assert headers_of(scope) == {"a": "2", "b": "é"}
+
+
+def test_a_header_of_ours_says_one_thing() -> None:
+    # The first of two tenants counted for outcomes, and the last for decisions.
+    tenant = b"x-router-tenant"
+    twice = [(tenant, b"acme"), (b"b", b"1"), (tenant, b"acme")]
+    assert headers_of({"headers": twice}) == {"x-router-tenant": "acme", "b": "1"}
+    with pytest.raises(InvalidRequestError, match="x-router-tenant: got 2 values, expected one"):
+        headers_of({"headers": [*twice, (tenant, b"other")]})
 
 
 def test_a_header_value_can_not_start_a_new_header() -> None:
