@@ -322,3 +322,30 @@ def test_the_next_try_is_far_off_where_nothing_can_come_back(tmp_path: Path) -> 
                 assert caught.value.retry_after_s > 5
 
     run(test)
+
+
+def test_a_switch_is_obeyed_also_after_a_look_that_nobody_foresaw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with ledger_in(tmp_path) as ledger:
+            with monkeypatch.context() as patch:
+                looks: list[SqliteStore] = []
+
+                def broken(store: SqliteStore) -> list[Switch]:
+                    looks.append(store)
+                    raise ZeroDivisionError
+
+                patch.setattr(SqliteStore, "switches", broken)
+                while not looks:
+                    await asyncio.sleep(0.02)
+            switch = Switch(subject="tenant:acme", reason="a loop", since_s=1.0)
+            await ledger.ask(lambda store: store.switch_on(switch))
+            for _ in range(500):
+                if ledger.switches.stopped_by(ACME) is not None:
+                    break
+                await asyncio.sleep(0.02)
+            else:
+                pytest.fail("never stopped")
+
+    run(test)

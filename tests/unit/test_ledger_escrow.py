@@ -121,3 +121,17 @@ def test_what_was_leased_under_another_cap_is_not_given_away_any_more() -> None:
     assert kept.outdated() == []
     leased(kept, lowered, 10)
     assert kept.take([Charge(lowered, 10)])
+
+
+def test_what_was_asked_for_ahead_in_vain_is_asked_for_again_and_then_forgotten() -> None:
+    clock = Clock()
+    kept = escrow(clock)
+    leased(kept, DAY, 100)
+    assert kept.take([Charge(DAY, 100)])
+    assert kept.ahead([Charge(DAY, 1)])
+    kept.failed()
+    assert kept.ahead([Charge(DAY, 1)])
+    kept.failed()
+    clock.now_s += IDLE_S + 1
+    kept.surplus()
+    assert len(kept) == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from router_serving.errors import LedgerError
-from router_serving.ledger.keeper import Keeper
+from router_serving.ledger.keeper import MAX_COUNTS, Keeper
 from router_serving.ledger.sqlite_store import SqliteStore
 from router_serving.ledger.types import (
     Account,
@@ -16,6 +16,7 @@ from router_serving.ledger.types import (
     Bill,
     Charge,
     Committed,
+    Count,
     Grant,
     Hold,
 )
@@ -30,7 +31,12 @@ class Faulty(SqliteStore):
     n_failing = 0
     is_poisoned = False
 
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.batches: list[Batch] = []
+
     def commit(self, batch: Batch) -> Committed:
+        self.batches.append(batch)
         if self.is_poisoned:
             self.is_poisoned = False
             raise ZeroDivisionError
@@ -163,5 +169,22 @@ def test_after_its_end_nothing_is_taken_any_more(tmp_path: Path) -> None:
             kept.keeper.close()
             with pytest.raises(LedgerError, match="shutting down"):
                 await kept.keeper.grant((Grant(account=DAY, amount=100),))
+
+    asyncio.run(test())
+
+
+def test_of_the_counts_that_wait_for_a_store_the_newest_are_kept(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with Kept(tmp_path) as kept:
+            kept.store.n_failing = 1
+            kept.keeper.look()
+            while not kept.failures:
+                await asyncio.sleep(0.01)
+            for minute in range(MAX_COUNTS + 10):
+                kept.keeper.count([Count(subject="all", minute=minute, calls=1)])
+            await kept.keeper.grant((Grant(account=DAY, amount=1),))
+            said = kept.store.batches[-1].counts
+            assert len(said) == MAX_COUNTS
+            assert said[-1].minute == MAX_COUNTS + 9
 
     asyncio.run(test())

@@ -129,6 +129,11 @@ class Escrow:
         found, self._outdated = self._outdated, []
         return found
 
+    def failed(self) -> None:
+        """Take note that questions may have been lost: all may be asked for ahead again."""
+        for lease in self._leases.values():
+            lease.is_asked = False
+
     def surplus(
         self, *, wanted: frozenset[str] = frozenset(), all_of_it: bool = False
     ) -> list[Charge]:

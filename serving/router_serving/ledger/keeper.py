@@ -32,6 +32,8 @@ Answer = tuple[tuple[int, ...], tuple[Billed, ...]]
 # Holds that wait for a store that doesn't answer; beyond them the oldest are not written, and
 # their calls stay covered by the lease.
 MAX_HOLDS: Final = 50_000
+# Counts that wait likewise; beyond them the oldest are missing in the usual pace.
+MAX_COUNTS: Final = 10_000
 _log = structlog.get_logger(__name__)
 
 
@@ -107,6 +109,7 @@ class Keeper:
     def count(self, counts: Sequence[Count]) -> None:
         """Have calls and spending counted with the next batch."""
         self._counts += counts
+        del self._counts[:-MAX_COUNTS]
 
     def look(self) -> None:
         """Have a batch committed even if nothing is to be said: leases stay alive."""

@@ -184,6 +184,9 @@ class Ledger:
             except LedgerError as error:
                 self._metrics.failed()
                 _log.error("ledger.unread", error=str(error))
+            except Exception:  # noqa: BLE001  # switches are obeyed after a look nobody foresaw
+                self._metrics.failed()
+                _log.exception("ledger.unread")
             await asyncio.sleep(TICK_S)
 
     def _hold(self, hold: Hold) -> None:
@@ -263,5 +266,6 @@ class Ledger:
         )
 
     def _failed(self, error: LedgerError) -> None:
+        self._escrow.failed()
         self._metrics.failed()
         _log.error("ledger.failed", error=str(error))

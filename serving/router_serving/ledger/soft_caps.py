@@ -43,7 +43,7 @@ class SoftCaps:
             if len(self._watched) < MAX_WATCHED:
                 self._watched[key] = _Watched(limited, time.monotonic())
             return False
-        watched.seen_s = time.monotonic()
+        watched.limited, watched.seen_s = limited, time.monotonic()  # its cap may be another now
         return watched.used >= limited.account.cap
 
     def refresh(self, store: LedgerStore) -> None:
