@@ -1,6 +1,7 @@
 """A service at work: its parts started in order, and ended so that nothing is lost."""
 
 import asyncio
+import os
 import signal
 import sys
 import threading
@@ -11,6 +12,7 @@ import structlog
 
 from router_serving.draining import draining
 from router_serving.ledger.building import kept_ledger
+from router_serving.orphans import end_when_orphaned
 from router_serving.parts import Running, built
 from router_serving.reload import Loaded, load_current
 from router_serving.settings import Settings
@@ -48,6 +50,8 @@ async def _served(parts: Running) -> AsyncIterator[Running]:
         asyncio.create_task(parts.watch.run(), name="watch"),
         asyncio.create_task(parts.vitals.run(), name="vitals"),
     ]
+    if parts.settings.workers > 1:
+        tasks.append(asyncio.create_task(end_when_orphaned(os.getppid()), name="orphans"))
     if threading.current_thread() is threading.main_thread():
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, parts.watch.look_now)
     versions = parts.engine.router.versions

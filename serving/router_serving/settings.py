@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         "refuses (503) sooner instead of answering late.",
     )
     deadline_ms: int = Field(
-        default=250,
+        default=1000,
         ge=1,
         description="A call that waited this long is answered by a fixed fallback, which says so: "
         "lower keeps gateways quick under load, at the price of dearer choices.",

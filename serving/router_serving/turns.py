@@ -19,8 +19,12 @@ from router_serving.errors import ClientGoneError, OverloadedError
 
 MAX_WAITING_BYTES: Final = 256 * 1024 * 1024
 """Bodies of waiting calls, in memory: more are refused, however few calls they are."""
-PATIENCE: Final = 4
-"""Deadlines that the first in line may have waited when others join it."""
+PATIENCE: Final = 0.5
+"""Part of the deadline that the first in line may have waited when others join it.
+
+They wait about as long as it did. With more, an overload is answered by the fallback throughout: at
+twice the capacity, and four deadlines, 97% of the answers were.
+"""
 MAX_TURNS: Final = 64
 """Most calls that are decided in one iteration of the loop, where it has much else to do."""
 _NEW_WEIGHT: Final = 0.1

@@ -4,7 +4,9 @@ import os
 import resource
 import shlex
 import signal
+import socket
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -193,3 +195,18 @@ def workers_of(server: Server) -> list[int]:
 
 def _started(server: Server) -> int:
     return server.stderr.read_text().count("service.started")
+
+
+def is_served(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
+    with serving(tmp_path / "state", "--workers", "2") as server:
+        port = server.http.base_url.port
+        server.process.kill()
+        server.process.wait(30)
+        wait_for(lambda: not is_served(port or 0))
+    with serving(tmp_path / "state", "--port", str(port)) as again:
+        assert again.http.get("/readyz").status_code == 200

@@ -19,7 +19,7 @@ BODY = json.dumps(CHAT).encode()
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     state = tmp_path_factory.mktemp("overload") / "state"
-    with serving(state, max_waiting="20", deadline_ms="1") as running:
+    with serving(state, max_waiting="20", deadline_ms="4") as running:
         yield running
 
 

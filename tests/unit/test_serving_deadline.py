@@ -20,24 +20,24 @@ CALL = Call(body=BODY, wire_format=None, caller=Caller(), overrides=PolicyOverri
 
 def test_a_call_that_waited_up_to_the_deadline_is_predicted_for() -> None:
     served = Served(router())
-    answer = served.answered(CALL, waited_ms=249.9).answer
+    answer = served.answered(CALL, waited_ms=999.9).answer
     assert answer.policy != fallback.NAME
     assert answer.expected.p_adequate > 0.0
 
 
 def test_a_call_that_waited_longer_is_answered_by_the_fallback_which_says_so() -> None:
     served = Served(router())
-    answered = served.answered(CALL, waited_ms=312.4)
+    answered = served.answered(CALL, waited_ms=1312.4)
     assert answered.answer.policy == fallback.NAME
-    assert answered.answer.reason == "fallback_deadline: waited 312 of 250 ms"
-    assert answered.stages["wait"] == 312_400_000
+    assert answered.answer.reason == "fallback_deadline: waited 1312 of 1000 ms"
+    assert answered.stages["wait"] == 1_312_400_000
     assert answered.stages["total"] >= answered.stages["wait"]
 
 
 def test_what_was_logged_of_it_comes_out_again_and_is_not_learned_from(tmp_path: Path) -> None:
     asked = router()
     served = Served(asked)
-    served.answered(CALL, waited_ms=312.4)
+    served.answered(CALL, waited_ms=1312.4)
     (row,) = served.rows()
     assert row["embedding"] is None
     assert replay(msgspec.json.decode(msgspec.json.encode(row)), asked).is_identical
@@ -46,7 +46,7 @@ def test_what_was_logged_of_it_comes_out_again_and_is_not_learned_from(tmp_path:
     segments.close()
     with Store(tmp_path / "log") as store:
         assert store.query("select embedding, reason from decisions") == [
-            {"embedding": None, "reason": "fallback_deadline: waited 312 of 250 ms"}
+            {"embedding": None, "reason": "fallback_deadline: waited 1312 of 1000 ms"}
         ]
         assert store.query("select * from quarantine") == []
 

@@ -148,6 +148,7 @@ class Ledger:
     async def balances(self, caller: Caller, limits: Limits) -> list[tuple[Limited, Balance]]:
         """The accounts of a caller as they are now, free leases counted as leased."""
         limited = self._book.of(caller, limits, now_s=self._clock())
+        await self._keeper.bill(())  # what has expired since the last batch is no longer held
         keys = [one.account.key for one in limited]
         found = await self.ask(lambda store: store.balances(keys))
         return [(one, found.get(one.account.key, Balance())) for one in limited]
