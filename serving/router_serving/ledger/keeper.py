@@ -46,7 +46,10 @@ class Question(Struct, frozen=True):
 
 
 class Keeper:
-    """The one way to the store: `run` is a task, and all else is called in the same event loop."""
+    """The one way to the store: `run` is a task, and all else is called in the same event loop.
+
+    Every batch keeps leases alive for `hold_s`.
+    """
 
     def __init__(
         self,

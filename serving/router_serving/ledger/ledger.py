@@ -28,6 +28,7 @@ from router_serving.ledger.soft_caps import SoftCaps
 from router_serving.ledger.subjects import tenant_subject
 from router_serving.ledger.switches import Switches
 from router_serving.ledger.types import (
+    GRACE_S,
     Account,
     Balance,
     Batch,
@@ -42,6 +43,9 @@ T = TypeVar("T")
 # How soon others see that something is wanted, and a kill switch or a soft cap is obeyed.
 TICK_S: Final = 0.25
 LOOK_S: Final = 5.0
+# Leases outlast holds: what a killed process gave away last stays covered until a bill that comes
+# as its hold would expire has waited for it.
+LEASE_LONGER_S: Final = 2 * GRACE_S
 _log = structlog.get_logger(__name__)
 
 
@@ -72,7 +76,7 @@ class Ledger:
         self._wanted: frozenset[str] = frozenset()
         self._keeper = Keeper(
             store,
-            hold_s=hold_s,
+            hold_s=hold_s + LEASE_LONGER_S,
             clock=clock,
             committed=self._committed,
             failed=self._failed,
