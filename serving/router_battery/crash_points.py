@@ -26,7 +26,7 @@ def crash_everywhere(log: Path, work: Path, arguments: Sequence[str]) -> list[Pa
     "--grace-s", "0"). Of a file that DuckDB writes one point is in the middle of it. In the last
     folder the command came to its end.
     """
-    command = [sys.executable, "-m", "router_data.crash_points", str(log), str(work), *arguments]
+    command = [sys.executable, "-m", "router_battery.crash_points", str(log), str(work), *arguments]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: {answer.stderr}{answer.stdout}")
