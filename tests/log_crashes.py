@@ -6,9 +6,9 @@ from typing import Any
 
 from log_samples import decision, outcome, write_log
 
+from router_battery.crash_points import crash_everywhere
 from router_data import compact as compaction
 from router_data.compact import compact
-from router_battery.crash_points import crash_everywhere
 from router_data.inspection import inspect
 from router_data.log import segment_paths
 from router_data.store import Store

@@ -6,8 +6,8 @@ import pytest
 from log_crashes import busy_log, check_crashes, damage_a_segment, distinct, view
 from log_samples import decision, outcome, write_log
 
-from router_data.compact import compact
 from router_battery.crash_points import crash_everywhere
+from router_data.compact import compact
 from router_data.inspection import inspect
 from router_data.log import segment_paths
 from router_data.manifest import parquet_paths, read_manifest

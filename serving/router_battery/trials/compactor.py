@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from router_battery.crash_points import crash_everywhere
 from router_battery.real_rows import Row, busy_log, written_rows
 from router_battery.trial import Scale, Tried, not_zero
 from router_data.compact import compact
-from router_battery.crash_points import crash_everywhere
 from router_data.inspection import inspect
 from router_data.log import SEGMENTS, SegmentWriter
 from router_data.store import Store
