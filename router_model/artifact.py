@@ -106,9 +106,14 @@ def manifest_bytes(folder: Path) -> bytes:
     return content
 
 
-def verify(folder: Path) -> Manifest:
-    """The manifest, after every file was found and hashed; ArtifactError names what differs."""
-    manifest = read_manifest(folder)
+def verify(folder: Path, *, content: bytes | None = None) -> Manifest:
+    """The manifest, after every file was found and hashed; ArtifactError names what differs.
+
+    `content` is what was read of the manifest already: it may not be the one that lies there now.
+    """
+    if content is None:
+        content = manifest_bytes(folder)
+    manifest = _manifest_in(content, folder / MANIFEST)
     if manifest.format != ARTIFACT_FORMAT:
         raise ArtifactError(
             f"{folder / MANIFEST}: got format {manifest.format}, expected {ARTIFACT_FORMAT}"

@@ -35,8 +35,8 @@ def sign(folder: Path, private_key: Path) -> None:
         raise ArtifactError(f"{folder / SIGNATURE}: can't be written: {error}") from error
 
 
-def check_signature(folder: Path, public_key: Path) -> None:
-    """ArtifactError unless the manifest was signed with the other half of this key.
+def check_signature(folder: Path, public_key: Path) -> bytes:
+    """The manifest's bytes; ArtifactError unless they were signed with the other half of this key.
 
     It says nothing of the other files: `artifact.verify` compares them with the manifest.
     """
@@ -55,11 +55,13 @@ def check_signature(folder: Path, public_key: Path) -> None:
     except OSError as error:
         raise ArtifactError(f"{path}: can't be read: {error}") from error
     try:
-        key.verify(signature, manifest_bytes(folder))
+        content = manifest_bytes(folder)
+        key.verify(signature, content)
     except InvalidSignature:
         raise ArtifactError(
             f"{path}: the manifest was not signed with the other half of {public_key}"
         ) from None
+    return content
 
 
 def _private_key(path: Path) -> "Ed25519PrivateKey":

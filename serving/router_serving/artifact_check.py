@@ -45,19 +45,25 @@ async def sound(folder: Path, settings: Settings) -> Router:
     A link is followed once, so that one which is replaced meanwhile mixes nothing.
     """
     real = folder.resolve()
-    await check(real, settings)
-    return await asyncio.to_thread(load, real, overlay=settings.catalog)
+    manifest = await check(real, settings)
+    router = await asyncio.to_thread(load, real, overlay=settings.catalog)
+    if manifest is not None and router.manifest != manifest:
+        raise ArtifactError(f"{real}: was replaced while it was checked, expected it to stay")
+    return router
 
 
-async def check(folder: Path, settings: Settings) -> None:
-    """Everything before the load: signature, hashes, and the probe unless it was passed before."""
+async def check(folder: Path, settings: Settings) -> Manifest | None:
+    """Everything before the load: signature, hashes, and the probe unless it was passed before.
+
+    The manifest that passed; None for the starter, of which nothing is checked.
+    """
     if folder == starter().resolve():
-        return
-    await asyncio.to_thread(verified, folder, settings)
-    if await asyncio.to_thread(was_sound, folder, settings):
-        return
-    await check_apart(folder, overlay=settings.catalog)
-    await asyncio.to_thread(_remember, settings.state_dir / SOUND_FILE, _key_of(folder))
+        return None
+    manifest = await asyncio.to_thread(verified, folder, settings)
+    if not await asyncio.to_thread(was_sound, folder, settings):
+        await check_apart(folder, overlay=settings.catalog)
+        await asyncio.to_thread(_remember, settings.state_dir / SOUND_FILE, _key_of(folder))
+    return manifest
 
 
 def was_sound(folder: Path, settings: Settings) -> bool:
@@ -67,14 +73,16 @@ def was_sound(folder: Path, settings: Settings) -> bool:
 
 def verified(folder: Path, settings: Settings) -> Manifest:
     """The manifest, its signature checked where the settings ask for one, and every hash."""
+    content = None
     if settings.artifact_public_key is not None and folder.resolve() != starter().resolve():
-        check_signature(folder, settings.artifact_public_key)
-    return verify(folder)
+        content = check_signature(folder, settings.artifact_public_key)
+    return verify(folder, content=content)
 
 
 async def check_apart(folder: Path, *, overlay: Path | None) -> None:
     """Load the artifact in a process of its own; ArtifactError when that fails or crashes."""
-    arguments = [sys.executable, "-m", "router_serving.artifact_probe", str(folder)]
+    # -P: or what lies in the folder where the service was started could pass for a library.
+    arguments = [sys.executable, "-P", "-m", "router_serving.artifact_probe", str(folder)]
     if overlay is not None:
         arguments.append(str(overlay))
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # each thread takes memory

@@ -34,7 +34,8 @@ def probe(*folders: Path) -> tuple[Timing, ...]:
 
     ArtifactError when one can't be loaded, does not repeat its golden predictions, or crashes.
     """
-    command = [sys.executable, "-m", "router_training.artifact_probe", *map(str, folders)]
+    # -P: or what lies in the present folder could pass for a library.
+    command = [sys.executable, "-P", "-m", "router_training.artifact_probe", *map(str, folders)]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
