@@ -97,8 +97,12 @@ def _changing(path: Path) -> Iterator[dict[str, Key]]:
 def _locked(path: Path) -> Iterator[None]:
     """Alone with the file. The lock is on a file beside it, as the file itself is replaced."""
     lock = path.with_name(f".{path.name}.lock")
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # No link is followed: the service may write into the folder, and root may work in it.
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(lock, flags, 0o600)
     try:
+        if os.fstat(descriptor).st_nlink != 1:
+            raise KeysError(f"{lock}: is another file as well, expected a file with one name")
         _give_to_owner(descriptor, path)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

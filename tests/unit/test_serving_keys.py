@@ -157,6 +157,24 @@ def test_what_root_makes_belongs_to_the_owner_of_the_state(tmp_path: Path) -> No
         assert (tmp_path / name).stat().st_uid == 1234
 
 
+def test_a_lock_that_is_a_link_gives_nothing_away(tmp_path: Path) -> None:
+    # Root gave what it led to, any file of the machine, to the owner of the state.
+    state, foreign = tmp_path / "state", tmp_path / "foreign"
+    state.mkdir()
+    foreign.write_text("of root alone")
+    (state / ".keys.json.lock").symlink_to(foreign)
+    if os.geteuid() == 0:
+        os.chown(state, 12_345, 12_345)
+    with pytest.raises(KeysError, match=r"keys\.json: can't be written"):
+        kept(state)
+    assert foreign.stat().st_uid == os.geteuid()
+    (state / ".keys.json.lock").unlink()
+    os.link(foreign, state / ".keys.json.lock")
+    with pytest.raises(KeysError, match="expected a file with one name"):
+        kept(state)
+    assert foreign.stat().st_uid == os.geteuid()
+
+
 def test_a_link_is_followed_and_stays_one(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "keys.json").symlink_to(tmp_path / "real" / "keys.json")
