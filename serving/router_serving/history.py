@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from prometheus_client import Gauge
 
 from router_model.errors import InvalidRequestError, LogError
-from router_serving.errors import DecisionNotFoundError
+from router_serving.errors import DecisionNotFoundError, OverloadedError
 from router_serving.recent import RecentAnswers
 from router_serving.settings import Settings
 from router_serving.writer import LogWriter
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 RECALL_MS = 3_600_000
+MAX_QUESTIONS = 32
+"""Questions that may wait, the one under way included: each may take seconds of a long log."""
 SPEND_GROUPS = {
     **{"user": '"user"', "key": '"key"', "session": '"session"'},
     **{"tenant": "tenant", "model": "model"},
@@ -74,6 +76,7 @@ class History:
             multiprocess_mode="livemax",
         )
         self._store: Store | None = None
+        self._n_asked = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log-reader")
 
     async def explanation(
@@ -122,10 +125,19 @@ class History:
         return str(rows[0]["tenant"])
 
     async def _ask(self, question: Callable[["Store"], T]) -> T:
-        with suppress(LogError):  # what is on disk can still be read
-            await self._writer.commit(())
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: self._answer(question))
+        if self._n_asked >= MAX_QUESTIONS:
+            raise OverloadedError(
+                f"questions to the log: {self._n_asked} wait already, expected fewer than "
+                f"{MAX_QUESTIONS}"
+            )
+        self._n_asked += 1
+        try:
+            with suppress(LogError):  # what is on disk can still be read
+                await self._writer.commit(())
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, lambda: self._answer(question))
+        finally:
+            self._n_asked -= 1
 
     def _answer(self, question: Callable[["Store"], T]) -> T:
         store = self._open()

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import msgspec
@@ -13,7 +14,8 @@ from router_data.manifest import parquet_paths
 from router_data.rows import candidate_rows, outcome_row
 from router_model.errors import LogError
 from router_model.types import Outcome, PolicyOverrides
-from router_serving.history import History
+from router_serving.errors import OverloadedError
+from router_serving.history import MAX_QUESTIONS, History
 from router_serving.recent import RecentAnswers, answer_of
 from router_serving.settings import Settings
 from router_serving.telemetry import Metrics
@@ -54,6 +56,26 @@ def opened(tmp_path: Path) -> Iterator[tuple[LogWriter, History]]:
     yield writer, history
     writer.close()
     history.close()
+
+
+def test_questions_that_wait_are_bounded(
+    opened: tuple[LogWriter, History], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One caller could keep everybody's explanations waiting for as long as it liked.
+    _, history = opened
+    let_go = Event()
+    monkeypatch.setattr(history, "_answer", lambda question: let_go.wait(30))
+
+    async def ask_all() -> list[Any]:
+        asked = [asyncio.create_task(history.spend("user")) for _ in range(MAX_QUESTIONS + 3)]
+        refused, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        assert all(isinstance(task.exception(), OverloadedError) for task in refused)
+        let_go.set()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    answers = asyncio.run(ask_all())
+    assert sum(isinstance(answer, OverloadedError) for answer in answers) == 3
+    assert asyncio.run(history.spend("user"))
 
 
 def spent(
