@@ -17,18 +17,20 @@ def reserved_microusd(
 
     Nothing is found in a cache, all of the prompt is written to it where that is dearer, and the
     answer is as long as it may be: as long as the request allows (`max_output_tokens`), at most
-    what the model can write. The prompt counts with the headroom of its estimate. A model without
-    a price costs nothing here; it is never admissible.
+    what the model can write; so is each where several are asked for at once. The prompt counts
+    with the headroom of its estimate. A model without a price costs nothing here; it is never
+    admissible.
     """
     if card.price is None:
         return 0
     limit = card.max_output_tokens
+    longest = limit if max_output_tokens is None else min(limit, max_output_tokens)
     tokens = math.ceil(candidate.input_tokens * INPUT_HEADROOM)
     is_for_an_hour = asking.cache_ttl_s is not None and asking.cache_ttl_s >= HOUR_S
     usd = worst_case_cost(
         card.price,
         input_tokens=tokens,
-        max_output_tokens=limit if max_output_tokens is None else min(limit, max_output_tokens),
+        max_output_tokens=asking.n_answers * longest,
         cache_write_1h_tokens=tokens if is_for_an_hour else 0,
         service_tier=asking.service_tier,
     )

@@ -46,6 +46,7 @@ class Asking(Struct, frozen=True, kw_only=True):
 
     `is_marked`: the client set cache markers; `cache_ttl_s` is the longest lifetime they ask for.
     `images` holds the width and height in pixels of each, 0 where not known.
+    `n_answers` are asked for at once.
     """
 
     is_marked: bool = False
@@ -53,6 +54,7 @@ class Asking(Struct, frozen=True, kw_only=True):
     cache_ttl_s: int | None = None
     service_tier: str | None = None
     has_tools: bool = False
+    n_answers: int = 1
 
 
 class Situation(Struct, frozen=True, kw_only=True):
@@ -213,6 +215,7 @@ def asking_of(request: Request) -> Asking:
         cache_ttl_s=request.cache_ttl_s,
         service_tier=request.service_tier,
         has_tools=bool(request.tools) and request.tool_choice.mode != "none",
+        n_answers=request.n_answers,
     )
 
 

@@ -112,6 +112,7 @@ class Request(Struct, frozen=True, kw_only=True):
     `cache_ttl_s` is the longest lifetime that a cache marker asks for, `service_tier` as it was
     asked ("batch", "flex", "priority", ...); both None if unsaid. `tied_to` are the providers to
     whose wire shape the kept state and the signatures belong, sorted, "" if it is no one's own.
+    `n_answers` is how many answers are asked for at once: each may be as long as the limit.
     """
 
     messages: tuple[Message, ...]
@@ -136,6 +137,7 @@ class Request(Struct, frozen=True, kw_only=True):
     cache_ttl_s: int | None = None
     service_tier: str | None = None
     tied_to: tuple[str, ...] = ()
+    n_answers: int = 1
 
     @property
     def last_user_text(self) -> str:

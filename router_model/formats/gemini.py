@@ -38,6 +38,7 @@ def parse(body: bytes) -> Request:
     thinking, budget = _thinking(config)
     response_format, schema = _response_format(config)
     has_state = bool(either(wire.cached_camel, wire.cached_content))
+    n_answers = either(config.count_camel, config.candidate_count)
     return Request(
         messages=conversation.messages(),
         system=conversation.system,
@@ -58,6 +59,7 @@ def parse(body: bytes) -> Request:
         service_tier=billing.service_tier_of(wire.tier_camel, wire.service_tier),
         has_provider_state=has_state,
         tied_to=conversation.tied_to(has_state=has_state),
+        n_answers=1 if n_answers is None else n_answers,
     )
 
 

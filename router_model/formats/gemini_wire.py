@@ -142,6 +142,8 @@ class Generation(Struct, gc=False):
     top_p: float | None = None
     max_camel: int | None = field(default=None, name="maxOutputTokens")
     max_output_tokens: int | None = None
+    count_camel: int | None = field(default=None, name="candidateCount")
+    candidate_count: int | None = None
     mime_camel: str | None = field(default=None, name="responseMimeType")
     response_mime_type: str | None = None
     schema_camel: Raw = field(default=Raw(), name="responseSchema")

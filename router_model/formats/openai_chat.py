@@ -64,6 +64,7 @@ def parse(body: bytes) -> Request:
         service_tier=billing.service_tier_of(wire.service_tier),
         has_provider_state=any(message.audio for message in wire.messages),
         tied_to=conversation.tied_to(),
+        n_answers=1 if wire.n is None else wire.n,
     )
 
 

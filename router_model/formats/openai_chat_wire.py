@@ -148,6 +148,7 @@ class Body(Struct, gc=False):
     temperature: float | None = None
     top_p: float | None = None
     seed: int | None = None
+    n: int | None = None
     stream: bool | None = None
     reasoning_effort: str | None = None
     reasoning: Reasoning | None = None

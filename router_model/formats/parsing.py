@@ -17,6 +17,8 @@ from router_model.formats.detection import detect, format_of_path, gemini_path
 from router_model.types import Request, WireFormat
 
 MAX_INTEGER = 2**53 - 1
+# Far more answers than any provider gives at once, and few enough to reckon what they may cost.
+MAX_ANSWERS = 10_000
 """Largest integer that every JSON parser keeps, and so does a log of 64-bit columns."""
 
 MAX_SAMPLING = 1_000
@@ -56,6 +58,7 @@ def _check_numbers(request: Request) -> None:
     """Refuse numbers that no column or feature holds, and a limit that leaves no output."""
     bounds: tuple[tuple[str, float | None, int, int], ...] = (
         ("max_output_tokens", request.max_output_tokens, 1, MAX_INTEGER),
+        ("n", request.n_answers, 1, MAX_ANSWERS),
         ("thinking_budget", request.thinking_budget, -MAX_INTEGER, MAX_INTEGER),
         ("seed", request.seed, -(2**63), 2**64 - 1),
         ("temperature", request.temperature, -MAX_SAMPLING, MAX_SAMPLING),

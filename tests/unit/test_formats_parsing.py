@@ -32,6 +32,8 @@ HUGE: list[tuple[str, dict[str, Any]]] = [
     ("max_output_tokens", {"input": "Hi", "max_output_tokens": 2**53}),
     ("max_output_tokens", {"messages": [TURN], "system": "s", "max_tokens": 2**64}),
     ("seed", {"messages": [TURN], "seed": 10**30}),
+    ("n", {"messages": [TURN], "n": 10**30}),
+    ("n", {"contents": [{"parts": [{"text": "Hi"}]}], "generationConfig": {"candidateCount": 0}}),
     ("temperature", {"messages": [TURN], "temperature": 1e308}),
     ("top_p", {"input": "Hi", "top_p": -1e300}),
     ("seed", {"messages": [TURN], "seed": -(10**30)}),
@@ -51,6 +53,23 @@ HUGE: list[tuple[str, dict[str, Any]]] = [
 def test_a_number_that_no_column_holds_is_refused_by_name(name: str, body: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError, match=f"^{name}: got .*, expected a number from"):
         formats.parse(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("n", "body"),
+    [
+        (3, {"messages": [TURN], "n": 3}),
+        (1, {"messages": [TURN], "n": None}),
+        (1, {"input": "Hi"}),
+        (4, {"contents": [{"parts": [{"text": "Hi"}]}], "generationConfig": {"candidateCount": 4}}),
+        (
+            2,
+            {"contents": [{"parts": [{"text": "Hi"}]}], "generationConfig": {"candidate_count": 2}},
+        ),
+    ],
+)
+def test_the_number_of_answers_is_that_of_the_dialect_or_one(n: int, body: dict[str, Any]) -> None:
+    assert formats.parse(json.dumps(body).encode()).n_answers == n
 
 
 def test_a_seed_of_64_bits_is_kept() -> None:

@@ -53,3 +53,9 @@ def test_a_fraction_of_a_micro_dollar_is_a_whole_one() -> None:
 def test_a_model_without_a_price_reserves_nothing() -> None:
     bare = structs.replace(CARD, price=None)
     assert reserved_microusd(bare, CANDIDATE, asking=Asking(), max_output_tokens=1) == 0
+
+
+def test_each_of_several_answers_may_be_as_long_as_one() -> None:
+    asking = Asking(n_answers=3)
+    most = reserved_microusd(CARD, CANDIDATE, asking=asking, max_output_tokens=1_000)
+    assert most == 105_000 * 2.5 + 3 * 1_000 * 10
