@@ -14,6 +14,7 @@ from fastapi.openapi.models import APIKey
 from fastapi.security.base import SecurityBase
 from msgspec import Struct
 
+from router_serving.asgi import Scope as ASGIScope
 from router_serving.asgi import headers_of
 from router_serving.errors import ForbiddenError, KeysError, StartError, UnauthorizedError
 from router_serving.keys import KeyRing, Scope, fingerprint_of, keys_path, load_keys
@@ -90,6 +91,20 @@ class Access:
         rights = Rights(found.id, found.tenant)
         rights.check_tenant(headers.get(TENANT_HEADER), TENANT_HEADER)
         return rights
+
+
+def check_keyless(scope: ASGIScope) -> None:
+    """Raise ForbiddenError for a call to an address that others than this machine can reach.
+
+    The settings say nothing of it where another server than `router-serve` listens. A socket that
+    has no address (None) is one of this machine.
+    """
+    host = (scope.get("server") or ("::1",))[0]
+    if not host.startswith("127.") and host != "::1":
+        raise ForbiddenError(
+            f"address: got {host}, which others than this machine may reach, and the service has "
+            "no keys; expected one (router-serve keys create), or ROUTER_ALLOW_KEYLESS=true"
+        )
 
 
 def checked_keys(settings: Settings) -> KeyRing:

@@ -9,8 +9,9 @@ from fastapi import FastAPI
 
 from router_model.errors import NotReadyError
 from router_serving import handlers, openapi, protocol, routes, status
+from router_serving.access import check_keyless
 from router_serving.asgi import Message, Receive, Scope, Send, respond_problem
-from router_serving.errors import problem
+from router_serving.errors import ForbiddenError, problem
 from router_serving.hotpath import AUTHZ, respond_internal
 from router_serving.ledger import budget_routes
 from router_serving.ledger import routes as switch_routes
@@ -61,6 +62,12 @@ class Service:
             parts.tracing.end(scope)
 
     async def _serve(self, parts: Running, scope: Scope, receive: Receive, send: Send) -> None:
+        if parts.access.is_keyless and not parts.settings.allow_keyless:
+            try:
+                check_keyless(scope)
+            except ForbiddenError as error:
+                await respond_problem(send, *problem(error))
+                return
         path = scope["path"]
         if path == "/route":
             await parts.endpoints.route(scope, receive, send)

@@ -1,6 +1,7 @@
 """Keys over HTTP: who may do what, tenants kept apart, and nothing secret left anywhere."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -328,6 +329,39 @@ def test_a_bad_file_is_no_start_and_a_key_opens_other_hosts(tmp_path: Path) -> N
         assert key[12:] not in shown
     (state / "keys.json").write_text("[]")
     assert "keys.json: can't be used" in refused()
+
+
+def test_another_server_opens_no_keyless_service_to_others(tmp_path: Path) -> None:
+    # ROUTER_HOST says nothing of where uvicorn listens.
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ("--factory", "--host", "0.0.0.0", "--port", str(port))
+    started = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", *options, "router_serving.app:create_app"],
+        env=environment(state_dir=str(tmp_path)),
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200)
+        assert httpx.get(f"http://127.0.0.1:{port}/models").status_code == 200
+        for path in ("/models", "/route", "/readyz"):
+            refused = httpx.get(f"http://{own_address()}:{port}{path}")
+            assert refused.status_code == 403
+            assert "ROUTER_ALLOW_KEYLESS" in refused.json()["detail"]
+    finally:
+        started.kill()
+        started.wait(10)
+
+
+def own_address() -> str:
+    """An address of this machine that others may reach; the test is skipped without one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # nothing is sent
+        except OSError:
+            pytest.skip("this machine has no network")
+        return str(probe.getsockname()[0])
 
 
 MARKER = "plumbing-of-the-secret-project"
