@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import structlog
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from router_data.rows import decision_row
 from router_model.errors import NoAdmissibleModelError
 from router_model.features import Context
 from router_model.router import Router
-from router_model.scoring import asking_of, logged_situation
+from router_model.scoring import Asking, asking_of, logged_situation
 from router_model.session_view import SessionView
 from router_model.terms import Terms
 from router_model.types import Decision, Request, WireFormat
@@ -73,11 +73,16 @@ def row_of(decided: Decided, *, is_text_logged: bool) -> Mapping[str, Any]:
         exploration=decision.exploration,
         rollout=asked.side,
         situation=logged_situation(
-            session=decided.session, asking=asking_of(asked.request), load=decided.load
+            session=decided.session, asking=_kept(asking_of(asked.request)), load=decided.load
         ),
         shadow=None if asked.other is None else shadow_of(decided, asked.other),
     )
     return row | {"requested_model": as_name(asked.request.requested_model)}
+
+
+def _kept(asking: Asking) -> Asking:
+    tier = asking.service_tier
+    return asking if tier is None else structs.replace(asking, service_tier=as_name(tier))
 
 
 def shadow_of(decided: Decided, other: Router) -> Mapping[str, Any]:

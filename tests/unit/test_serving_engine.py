@@ -153,7 +153,7 @@ def test_no_name_in_a_body_is_kept_that_is_long_or_holds_a_key(name: str) -> Non
     served = Served(router())
     body = {"messages": [{"role": "user", "content": "fix it"}], "prompt_cache_key": name}
     for _ in range(2):
-        served.sent(json.dumps({**body, "model": name}).encode())
+        served.sent(json.dumps({**body, "model": name, "service_tier": name}).encode())
     served.sent(json.dumps({**body, "prompt_cache_key": f"{name}x"}).encode())
     ((_, kept), _) = served.engine.sessions._sessions
     first, second, other = served.rows()
@@ -161,6 +161,7 @@ def test_no_name_in_a_body_is_kept_that_is_long_or_holds_a_key(name: str) -> Non
     for row in (first, other):
         assert len(row["session"]) <= 64
         assert len(row["requested_model"]) <= 64
+        assert len(str(row)) < 20_000
         assert SECRET not in str(row)
 
 

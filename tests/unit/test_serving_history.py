@@ -71,7 +71,7 @@ def test_questions_that_wait_are_bounded(
         refused, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
         assert all(isinstance(task.exception(), OverloadedError) for task in refused)
         let_go.set()
-        return await asyncio.gather(*asked, return_exceptions=True)
+        return list(await asyncio.gather(*asked, return_exceptions=True))
 
     answers = asyncio.run(ask_all())
     assert sum(isinstance(answer, OverloadedError) for answer in answers) == 3
