@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from prometheus_client import Gauge
 
+from router_data.log_tail import newest_answers
 from router_model.errors import InvalidRequestError, LogError
 from router_serving.errors import DecisionNotFoundError, OverloadedError
 from router_serving.recent import RecentAnswers
@@ -55,11 +56,6 @@ SPEND = """
     from costs group by all order by cost_usd desc, "group"
 """
 _TENANTS = "select distinct tenant from decisions where decision_id = ?"
-_RECENT = """
-    select decision_id, tenant, request_hash, model, snapshot, provider, fallbacks, excluded,
-           candidates, propensity, policy, reason, versions, overrides, "session", rollout
-    from decisions where dataset is null and ts_ms >= ? order by ts_ms desc limit ?
-"""
 
 
 class History:
@@ -105,10 +101,18 @@ class History:
         return await self._ask(lambda store: _whole(store, sql, [tenant, tenant]))
 
     async def recall(self, recent: RecentAnswers) -> int:
-        """Fill `recent` with the last hour of the log; returns how many answers it holds now."""
+        """Fill `recent` with the last hour of the log; returns how many answers it holds now.
+
+        Read from the ends of the segments: a start takes no longer where the log is long.
+        """
         since_ms = time.time_ns() // 1_000_000 - RECALL_MS
-        rows = await self._ask(lambda store: store.query(_RECENT, [since_ms, recent.max_entries]))
-        recent.recall(rows)
+        with suppress(LogError):  # what is on disk can still be read
+            await self._writer.commit(())
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(
+            self._thread,
+            lambda: recent.recall(newest_answers(self._log_dir, since_ms=since_ms)),
+        )
         return len(recent)
 
     def close(self) -> None:

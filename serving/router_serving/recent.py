@@ -1,7 +1,7 @@
 """The answers given last, so that a repeated decision_id gets the same one again."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -63,7 +63,7 @@ def answer_of(decision: Decision) -> RouteAnswer:
 
 
 def answer_of_row(row: Mapping[str, Any]) -> RouteAnswer:
-    """The same from a row of the log, whose `candidates` and `excluded` are JSON text.
+    """The same from a row of the log, whose `candidates` and `excluded` are still JSON.
 
     Raises msgspec.ValidationError or KeyError for a row that holds no such answer.
     """
@@ -114,11 +114,13 @@ class RecentAnswers:
             else:
                 del self._tenants[dropped]
 
-    def recall(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def recall(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take up rows of the log, newest first, behind what is remembered already."""
         for row in rows:
+            if len(self._given) >= self.max_entries:
+                return
             key = (row["tenant"], row["decision_id"])
-            if key in self._given or len(self._given) >= self.max_entries:
+            if key in self._given:
                 continue
             try:
                 answer = answer_of_row(row)

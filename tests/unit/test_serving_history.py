@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from routers import router
 from serving_decisions import decision
 
 from router_data.compact import compact
@@ -14,7 +15,7 @@ from router_data.manifest import parquet_paths
 from router_data.rows import candidate_rows, outcome_row
 from router_model.errors import LogError
 from router_model.types import Outcome, PolicyOverrides
-from router_serving.errors import OverloadedError
+from router_serving.errors import DecisionNotFoundError, OverloadedError
 from router_serving.history import MAX_QUESTIONS, History
 from router_serving.recent import RecentAnswers, answer_of
 from router_serving.settings import Settings
@@ -176,6 +177,8 @@ def test_a_damaged_file_hides_its_own_rows_only_and_no_sum_is_told_without_it(
     writer.offer(decision_of("new"))
     recent = RecentAnswers(10)
     assert asyncio.run(history.recall(recent)) == 1
+    with pytest.raises(DecisionNotFoundError):
+        asyncio.run(history.explanation("old", tenant="t", router_of=lambda _: router()))
     with pytest.raises(LogError, match="router-data repair"):
         asyncio.run(history.spend("user"))
     text = writer.metrics.exposition(queue_rows=0, sessions=0).decode()
