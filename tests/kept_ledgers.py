@@ -1,12 +1,16 @@
 """Ledgers at work on a real file, for the tests of admission and settlement."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
+from routers import ask, router
 
-from router_model.types import Caller
+from router_model.reservation import reserved_microusd
+from router_model.scoring import asking_of
+from router_model.terms import Allowance, Terms
+from router_model.types import Caller, Decision, PolicyOverrides
 from router_serving.ledger.building import kept_ledger
 from router_serving.ledger.ledger import Ledger
 from router_serving.ledger.limits import Limits
@@ -14,6 +18,9 @@ from router_serving.ledger.types import Balance
 from router_serving.settings import Settings
 
 DAY = Limits(microusd_per_day=1_000_000)
+ROUTER = router()
+REQUEST = ask(max_output_tokens=1_000)
+ACME = Caller(tenant="acme", key="ci", user="kim")
 
 
 @asynccontextmanager
@@ -29,5 +36,37 @@ async def ledger_in(
 
 async def balance_of(ledger: Ledger, limit: str, *, limits: Limits = DAY) -> Balance:
     """The balance of one limit of the tenant "acme"."""
-    found = await ledger.balances(Caller(tenant="acme", key="ci", user="kim"), limits)
+    found = await ledger.balances(ACME, limits)
     return next(balance for limited, balance in found if limited.rule.limit == limit)
+
+
+def deciding(decision_id: str) -> Callable[[Allowance | None], Decision]:
+    """What makes the decision for an allowance."""
+
+    def decide(allowance: Allowance | None) -> Decision:
+        return ROUTER.decide(
+            REQUEST,
+            caller=ACME,
+            overrides=PolicyOverrides(),
+            decision_id=decision_id,
+            terms=Terms(allowance=allowance),
+        )
+
+    return decide
+
+
+async def call(ledger: Ledger, decision_id: str, *, limits: Limits = DAY) -> Decision:
+    """A call that is admitted and decided."""
+    admission = await ledger.admitted(ACME, limits)
+    return await admission.decided(deciding(decision_id), REQUEST, catalog=ROUTER.catalog)
+
+
+def worst(decision: Decision) -> int:
+    """What is reserved for a decision."""
+    chosen = next(c for c in decision.candidates if c.model == decision.model)
+    return reserved_microusd(
+        ROUTER.catalog.models[decision.model],
+        chosen,
+        asking=asking_of(REQUEST),
+        max_output_tokens=REQUEST.max_output_tokens,
+    )

@@ -10,10 +10,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from kept_ledgers import balance_of, ledger_in
+from kept_ledgers import ROUTER, balance_of, call, ledger_in
 from ledger_spender import BUDGET, COST
 from ledger_stores import HOLD_S, NOW, Process, bill
-from ledger_victim import ROUTER, call, one_call
+from ledger_victim import one_call
 from paths import REPO
 
 from router_model.types import Outcome
@@ -90,7 +90,7 @@ def test_a_bill_that_comes_as_its_unwritten_hold_would_expire_is_still_covered(
             balance = Balance()
             while not balance.settled:
                 with pytest.raises(LimitExceededError):
-                    await call(ledger, "d2", limits)
+                    await call(ledger, "d2", limits=limits)
                 balance = await balance_of(ledger, "microusd_per_month", limits=limits)
                 assert balance.used <= cap
             assert balance == Balance(settled=cap)

@@ -7,55 +7,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kept_ledgers import DAY, balance_of, ledger_in
+from kept_ledgers import (
+    ACME,
+    DAY,
+    REQUEST,
+    ROUTER,
+    balance_of,
+    call,
+    deciding,
+    ledger_in,
+    worst,
+)
 from msgspec import structs
-from routers import ask, router
 
-from router_model.reservation import reserved_microusd
-from router_model.scoring import asking_of
-from router_model.terms import Allowance, Terms
-from router_model.types import Caller, Decision, Outcome, PolicyOverrides, Usage
+from router_model.terms import Allowance
+from router_model.types import Caller, Outcome, Usage
 from router_serving.errors import LedgerError, LimitExceededError
 from router_serving.ledger.ledger import Ledger
 from router_serving.ledger.limits import Limits
 from router_serving.ledger.sqlite_store import SqliteStore
 from router_serving.ledger.types import Balance, Batch, Bill, Committed, Switch, Unit
 
-ROUTER = router()
-REQUEST = ask(max_output_tokens=1_000)
-ACME = Caller(tenant="acme", key="ci", user="kim")
-
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(test())
-
-
-def deciding(decision_id: str) -> Callable[[Allowance | None], Decision]:
-    def decide(allowance: Allowance | None) -> Decision:
-        return ROUTER.decide(
-            REQUEST,
-            caller=ACME,
-            overrides=PolicyOverrides(),
-            decision_id=decision_id,
-            terms=Terms(allowance=allowance),
-        )
-
-    return decide
-
-
-async def call(ledger: Ledger, decision_id: str, *, limits: Limits = DAY) -> Decision:
-    admission = await ledger.admitted(ACME, limits)
-    return await admission.decided(deciding(decision_id), REQUEST, catalog=ROUTER.catalog)
-
-
-def worst(decision: Decision) -> int:
-    chosen = next(c for c in decision.candidates if c.model == decision.model)
-    return reserved_microusd(
-        ROUTER.catalog.models[decision.model],
-        chosen,
-        asking=asking_of(REQUEST),
-        max_output_tokens=REQUEST.max_output_tokens,
-    )
 
 
 async def settle(ledger: Ledger, *outcomes: Outcome, limits: Limits = DAY) -> None:
