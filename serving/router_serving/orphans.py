@@ -15,9 +15,12 @@ LOOK_S: Final = 0.5
 _log = structlog.get_logger(__name__)
 
 
-async def end_when_orphaned(parent: int) -> None:
-    """Ask this process to end (SIGTERM) as soon as `parent` is not its parent any more."""
-    while os.getppid() == parent:
+async def end_when_orphaned(supervisor: int | None) -> None:
+    """Ask this process to end (SIGTERM) as soon as `supervisor` is not its parent any more.
+
+    That may be so from the beginning, where it was killed while this process started.
+    """
+    while os.getppid() == supervisor:
         await asyncio.sleep(LOOK_S)
-    _log.warning("worker.orphaned", supervisor=parent)
+    _log.warning("worker.orphaned", supervisor=supervisor)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,7 +1,7 @@
 """A service at work: its parts started in order, and ended so that nothing is lost."""
 
 import asyncio
-import os
+import multiprocessing
 import signal
 import sys
 import threading
@@ -50,8 +50,8 @@ async def _served(parts: Running) -> AsyncIterator[Running]:
         asyncio.create_task(parts.watch.run(), name="watch"),
         asyncio.create_task(parts.vitals.run(), name="vitals"),
     ]
-    if parts.settings.workers > 1:
-        tasks.append(asyncio.create_task(end_when_orphaned(os.getppid()), name="orphans"))
+    if (supervisor := multiprocessing.parent_process()) is not None:
+        tasks.append(asyncio.create_task(end_when_orphaned(supervisor.pid), name="orphans"))
     if threading.current_thread() is threading.main_thread():
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, parts.watch.look_now)
     versions = parts.engine.router.versions

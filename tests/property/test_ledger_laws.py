@@ -52,6 +52,7 @@ class Laws(RuleBasedStateMachine):
         self.now_s = self.latest_s = NOW
         self.reserved: dict[str, int] = {}
         self.written: dict[str, int] = {}
+        self.ended = set[str]()
         self.bills: dict[str, dict[int, Bill]] = {}
         self.excess = 0
 
@@ -116,12 +117,14 @@ class Laws(RuleBasedStateMachine):
         others = sum(self.cost(old) for n, old in bills.items() if n != attempt)
         amount = min(amount, max(0, reserved - others))
         one = bill(name, amount, attempt=attempt, is_final=is_final, unreserved=ACCOUNTS)
-        if any(old.is_final for old in bills.values()):
+        if name in self.ended:  # also where the bill that ended it was corrected since
             more = amount - (self.cost(bills[attempt]) if attempt in bills else 0)
             if self.is_tidy and more > 0:
                 return
             self.excess += max(0, more)
         bills[attempt] = one
+        if is_final:
+            self.ended.add(name)
         worker = self.workers[i]
         self.sent(worker, worker.process.batch(at=self.now_s, bills=(one,)), is_lost=is_lost)
 
@@ -202,7 +205,7 @@ def test_no_cap_is_exceeded_whatever_processes_and_clocks_do(name: str, is_tidy:
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=40,
+            max_examples=40 if name == "sqlite" else 20,  # the other syncs each batch apart
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
