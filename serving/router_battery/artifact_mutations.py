@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from router_model.artifact import MANIFEST, read_manifest, write_manifest
+from router_model.artifact import MANIFEST, Manifest, read_manifest, write_manifest
 from router_model.errors import RouterError
 from router_model.golden import check_golden
 from router_serving.artifact_check import sound
@@ -47,10 +47,10 @@ def mutated(folder: Path, rng: Random, *, resealed: bool) -> str:
     return f"{name}: {said}{', resealed' if resealed else ''}"
 
 
-def reseal(folder: Path) -> None:
+def reseal(folder: Path) -> Manifest:
     """Hash the folder again under the manifest's other facts, as an attacker would."""
     old = read_manifest(folder)
-    write_manifest(
+    return write_manifest(
         folder,
         created=old.created,
         feature_schema=old.feature_schema,

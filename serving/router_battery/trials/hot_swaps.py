@@ -8,12 +8,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from router_battery.artifact_mutations import reseal
 from router_battery.figures import quantile
 from router_battery.log_checks import check_log
 from router_battery.servers import Server, serving
 from router_battery.traffic import Callers, Memory, Told
 from router_battery.trial import Scale, Tried, not_zero
-from router_model.artifact import read_manifest, write_manifest
 from router_model.catalog import load_catalog
 
 # A swap in so many is to an artifact that was never loaded before.
@@ -113,16 +113,7 @@ def _variant(folder: Path, number: int) -> Variant:
     # Another model is missing in each, and the number makes a version even where names repeat.
     head = f'[models."{names[number % len(names)]}"]\n'
     catalog.write_text(text.replace(head, f"{head}enabled = false\n") + f"# {number}\n")
-    old = read_manifest(folder)
-    manifest = write_manifest(
-        folder,
-        created=old.created,
-        feature_schema=old.feature_schema,
-        encoder=old.encoder,
-        policy=old.policy,
-        metrics=old.metrics,
-        lineage=old.lineage,
-    )
+    manifest = reseal(folder)
     loaded = load_catalog(catalog)
     enabled = frozenset(card.id for card in loaded.enabled)
     return Variant(folder, manifest.version, loaded.version, enabled)
