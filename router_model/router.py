@@ -164,7 +164,7 @@ class Router:
             load=load,
             skip=skip,
         )
-        overrides = within_pin(overrides, terms)
+        overrides, budget = within_pin(overrides, terms), terms.allowance
         lock = lock_of(request, session, self.catalog)
         cards, scored, excluded = self._score(request, situation, overrides, lock, terms)
         min_adequacy, contract = threshold_of(
@@ -201,6 +201,7 @@ class Router:
             exploration=choice.exploration,
             expected_regret_usd=choice.expected_regret_usd,
             lock=None if lock is None else lock.reason,
+            reserved_microusd=_reserved([card], scored, situation)[model] if budget else None,
         )
 
     def learned_of(self, card: ModelCard) -> dict[str, Any]:

@@ -214,7 +214,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     `distribution` holds the probability of every admissible action; `propensity` is that of
     `model`. `excluded` maps each inadmissible model to "code: detail". `min_adequacy` is the
     threshold in effect and `contract` what set it, both None where total cost decided; `lock` is
-    what ties the call to a model or provider.
+    what ties the call to a model or provider. `reserved_microusd` is the most that the call may
+    cost with `model`, None where no budget asks for it.
     """
 
     decision_id: str
@@ -236,6 +237,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     exploration: Exploration = Exploration()
     expected_regret_usd: float = 0.0
     lock: str | None = None
+    reserved_microusd: int | None = None
 
 
 class Usage(Struct, frozen=True, kw_only=True):

@@ -58,7 +58,7 @@ def deciding(decision_id: str) -> Callable[[Allowance | None], Decision]:
 async def call(ledger: Ledger, decision_id: str, *, limits: Limits = DAY) -> Decision:
     """A call that is admitted and decided."""
     admission = await ledger.admitted(ACME, limits)
-    return await admission.decided(deciding(decision_id), REQUEST, catalog=ROUTER.catalog)
+    return await admission.decided(deciding(decision_id))
 
 
 def worst(decision: Decision) -> int:

@@ -247,7 +247,7 @@ class Engine:
         if admission is None:
             decision = decide(None)
         else:
-            decision = await admission.decided(decide, asked.request, catalog=router.catalog)
+            decision = await admission.decided(decide)
         if decision.exploration.budget_left_usd is not None:  # tenants without one take no room
             self._budgets.charge(caller.tenant, decision.expected_regret_usd, day=day)
         self._load.sent(decision.model)

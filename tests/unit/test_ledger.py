@@ -10,7 +10,6 @@ import pytest
 from kept_ledgers import (
     ACME,
     DAY,
-    REQUEST,
     ROUTER,
     balance_of,
     call,
@@ -158,7 +157,7 @@ def test_a_user_over_the_soft_cap_is_known_as_such_and_never_stopped(tmp_path: P
         async with ledger_in(tmp_path) as ledger:
             admission = await ledger.admitted(ACME, limits)
             assert not admission.is_over_soft_cap
-            await admission.decided(deciding("d1"), REQUEST, catalog=ROUTER.catalog)
+            await admission.decided(deciding("d1"))
             await settle(ledger, Outcome(decision_id="d1", model="m", cost_usd=1.0), limits=limits)
             for _ in range(500):
                 if (await ledger.admitted(ACME, limits)).is_over_soft_cap:

@@ -140,12 +140,14 @@ def test_a_budget_reroutes_to_what_still_fits_and_then_says_that_nothing_does() 
     asked = router()
     ample = decide(asked, terms=within(10**12))
     assert (ample.model, ample.excluded) == (decide(asked).model, {})
+    assert decide(asked).reserved_microusd is None
     costs = sorted(reserved_by_model(asked).values())
     for n_fit, left in enumerate(costs, start=1):
         decision = decide(asked, terms=within(left))
         reasons = list(decision.excluded.values())
         assert len(reasons) == len(costs) - n_fit
         assert all("is left of tenant acme's day" in reason for reason in reasons)
+        assert decision.reserved_microusd == reserved_by_model(asked)[decision.model] <= left
     with pytest.raises(NoAdmissibleModelError) as caught:
         decide(asked, terms=within(costs[0] - 1))
     assert all(reason.startswith("over_budget: ") for reason in caught.value.excluded.values())

@@ -10,14 +10,11 @@ from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Final
 
-from router_model.catalog import Catalog
 from router_model.constraint_checks import OVER_BUDGET
 from router_model.errors import NoAdmissibleModelError
 from router_model.exploration import MICRO, microusd
-from router_model.reservation import reserved_microusd
-from router_model.scoring import asking_of
 from router_model.terms import Allowance
-from router_model.types import Caller, Decision, ModelCard, Request
+from router_model.types import Caller, Decision, Request
 from router_serving.errors import LedgerError, LimitExceededError
 from router_serving.ledger.escrow import Escrow
 from router_serving.ledger.keeper import Keeper
@@ -74,9 +71,7 @@ class Admission:
         if not await self._taken(charges):
             raise self._too_many(self._requests, charges)
 
-    async def decided(
-        self, decide: Callable[[Allowance | None], Decision], request: Request, *, catalog: Catalog
-    ) -> Decision:
+    async def decided(self, decide: Callable[[Allowance | None], Decision]) -> Decision:
         """The decision that fits what is left, with what it may cost reserved.
 
         `decide` makes it for an allowance. Raises LimitExceededError where nothing fits any more.
@@ -88,7 +83,7 @@ class Admission:
                 if not any(reason.startswith(OVER_BUDGET) for reason in error.excluded.values()):
                     raise
                 raise await self._exhausted() from None
-            if await self._reserved(decision, request, catalog.models[decision.model]):
+            if await self._reserved(decision):
                 return decision
         raise await self._exhausted()
 
@@ -99,18 +94,13 @@ class Admission:
         tightest = min(self._budgets, key=lambda one: self._room(one.account))
         return Allowance(left_microusd=self._room(tightest.account), budget=tightest.name)
 
-    async def _reserved(self, decision: Decision, request: Request, card: ModelCard) -> bool:
+    async def _reserved(self, decision: Decision) -> bool:
         """Reserve what the decision may cost; False when it has to be made again with less.
 
         Raises LimitExceededError where its tokens are too many for this minute.
         """
         chosen = next(c for c in decision.candidates if c.model == decision.model)
-        worst = reserved_microusd(
-            card,
-            chosen,
-            asking=asking_of(request),
-            max_output_tokens=request.max_output_tokens,
-        )
+        worst = decision.reserved_microusd or 0
         tokens = chosen.input_tokens + ceil(chosen.output_tokens)
         of_tokens = [Charge(one.account, tokens) for one in self._tokens]
         of_budgets = [Charge(one.account, worst) for one in self._budgets]
