@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
-import structlog
 from fastapi import Request, Security
 from fastapi.openapi.models import APIKey
 from fastapi.security.base import SecurityBase
@@ -17,15 +16,15 @@ from msgspec import Struct
 from router_serving.asgi import Scope as ASGIScope
 from router_serving.asgi import headers_of
 from router_serving.errors import ForbiddenError, KeysError, StartError, UnauthorizedError
-from router_serving.keys import KeyRing, Scope, fingerprint_of, keys_path, load_keys
+from router_serving.keys import KeyRing, Scope, keys_path, load_keys
 from router_serving.settings import Settings
+from router_serving.watch import FileWatcher, state_of
 
 if TYPE_CHECKING:
     from router_serving.parts import Running
 
 HEADER: Final = "x-router-api-key"
 TENANT_HEADER: Final = "x-router-tenant"
-_log = structlog.get_logger(__name__)
 
 
 class Rights(Struct, frozen=True):
@@ -136,48 +135,31 @@ def key_in(headers: Mapping[str, str]) -> str | None:
     return text if kind.lower() == "bearer" and text.startswith("rk_") else None
 
 
-class KeysWatcher:
+def keys_watcher(
+    settings: Settings, *, access: Access, counted: Callable[[str], None]
+) -> FileWatcher:
     """Reads the file of keys again when it has changed.
 
-    One that can't be used is refused once, and the keys before stay. So it is with one that is
-    gone or lists nothing: a service that asks for keys does so until it is started anew.
+    One that is gone or lists nothing is refused too: a service that asks for keys does so until it
+    is started anew.
     """
+    path = keys_path(settings)
 
-    def __init__(
-        self, settings: Settings, *, access: Access, counted: Callable[[str], None]
-    ) -> None:
-        self._settings = settings
-        self._access = access
-        self._counted = counted
-        self._seen = access.ring.fingerprint
-        self.last_error: str | None = None
+    def take() -> Mapping[str, object]:
+        ring = load_keys(settings)
+        if not ring.known and not access.is_keyless:
+            raise KeysError(f"{path}: lists no key any more, expected at least one")
+        access.ring = ring
+        return {"keys": len(ring)}
 
-    async def look(self) -> None:
-        """Take over what has changed since the last look."""
-        found = self._fingerprint()
-        if found == self._seen:
-            return
-        self._seen = found
-        path = keys_path(self._settings)
-        try:
-            ring = load_keys(self._settings)
-            if not ring.known and not self._access.is_keyless:
-                raise KeysError(f"{path}: lists no key any more, expected at least one")
-        except KeysError as error:
-            self.last_error = str(error)
-            self._counted("refused")
-            _log.error("keys.refused", path=str(path), code=error.code, error=str(error))
-            return
-        self.last_error = None
-        self._access.ring = ring
-        self._counted("swapped")
-        _log.info("keys.swapped", path=str(path), keys=len(ring))
-
-    def _fingerprint(self) -> tuple[int, ...] | None:
-        try:
-            return fingerprint_of(keys_path(self._settings).stat())
-        except OSError:
-            return None
+    return FileWatcher(
+        "keys",
+        path,
+        seen=access.ring.fingerprint,
+        state=lambda: state_of(path),
+        take=take,
+        counted=counted,
+    )
 
 
 class RightsTo(SecurityBase):

@@ -22,6 +22,7 @@ from msgspec import Meta, Struct
 
 from router_serving.errors import KeysError
 from router_serving.settings import Settings
+from router_serving.watch import state_in
 
 KEYS_FILE: Final = "keys.json"
 ANY_TENANT: Final = "*"
@@ -175,11 +176,6 @@ def known_of(key: Key) -> Known:
     )
 
 
-def fingerprint_of(stat: os.stat_result) -> tuple[int, ...]:
-    """What tells one state of a file from the next."""
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
 def utc_now() -> datetime:
     """This moment, to the second."""
     return datetime.now(UTC).replace(microsecond=0)
@@ -198,7 +194,7 @@ def _read(path: Path) -> tuple[KeysContent, tuple[int, ...]]:
     counts = Counter(key.id for key in content.keys)
     if twice := [key_id for key_id, count in counts.items() if count > 1]:
         raise KeysError(f"{path}: {twice[0]} is listed twice, expected each id once")
-    return content, fingerprint_of(stat)
+    return content, state_in(stat)
 
 
 def _fresh_id() -> str:

@@ -6,7 +6,7 @@ from functools import partial
 from msgspec import Struct
 
 from router_data.log import SEGMENTS, SegmentWriter
-from router_serving.access import Access, KeysWatcher, checked_keys
+from router_serving.access import Access, checked_keys, keys_watcher
 from router_serving.asgi import Bodies
 from router_serving.connections import Connections
 from router_serving.drift import DRIFT_FILE, DriftFile
@@ -21,11 +21,11 @@ from router_serving.rollout import RolloutWatcher
 from router_serving.rollout_file import ROLLOUT_FILE
 from router_serving.settings import Settings
 from router_serving.telemetry import Metrics
-from router_serving.tenants import TENANTS_FILE, TenantsWatcher, load_tenants
+from router_serving.tenants import TENANTS_FILE, load_tenants, tenants_watcher
 from router_serving.tracing import Tracing, started_tracing
 from router_serving.turns import PATIENCE, Turns
 from router_serving.vitals import Vitals
-from router_serving.watch import Watch
+from router_serving.watch import FileWatcher, Watch
 from router_serving.writer import LogWriter
 
 
@@ -35,13 +35,13 @@ class Running(Struct, frozen=True, kw_only=True):
     settings: Settings
     metrics: Metrics
     access: Access
-    keys: KeysWatcher
+    keys: FileWatcher
     writer: LogWriter
     engine: Engine
     ledger: Ledger
     history: History
     artifact: ArtifactWatcher
-    tenants: TenantsWatcher
+    tenants: FileWatcher
     rollout: RolloutWatcher
     watch: Watch
     drift: DriftFile
@@ -65,7 +65,7 @@ def built(settings: Settings, loaded: Loaded, metrics: Metrics, ledger: Ledger) 
         ledger=ledger,
     )
     access = Access(checked_keys(settings))
-    keys = KeysWatcher(settings, access=access, counted=partial(metrics.file_event, KEYS_FILE))
+    keys = keys_watcher(settings, access=access, counted=partial(metrics.file_event, KEYS_FILE))
     bodies = Bodies(settings.max_body_bytes)
     artifact, tenants, rollout = _watchers(settings, loaded, engine, metrics)
     looks = [keys.look, artifact.look, tenants.look, rollout.look]
@@ -140,7 +140,7 @@ def _endpoints(
 
 def _watchers(
     settings: Settings, loaded: Loaded, engine: Engine, metrics: Metrics
-) -> tuple[ArtifactWatcher, TenantsWatcher, RolloutWatcher]:
+) -> tuple[ArtifactWatcher, FileWatcher, RolloutWatcher]:
     """What looks at files, in the order of looking: pins are names of the artifact's catalog."""
     artifact = ArtifactWatcher(
         settings,
@@ -149,7 +149,7 @@ def _watchers(
         swap=engine.swap,
         counted=metrics.reloaded,
     )
-    tenants = TenantsWatcher(
+    tenants = tenants_watcher(
         settings,
         catalog=lambda: engine.router.catalog,
         swap=engine.use_tenants,

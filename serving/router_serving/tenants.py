@@ -31,21 +31,19 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import structlog
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from router_model.catalog import Catalog, model_ids, unknown_models
-from router_model.errors import RouterError
 from router_model.exploration import MICRO
 from router_model.policy import MAX_EXPLORATION
 from router_model.terms import Exploration, QualityContract, Terms
 from router_serving.errors import TenantsError
 from router_serving.ledger.limits import NO_LIMITS, Limits
 from router_serving.settings import Settings
+from router_serving.watch import FileWatcher, state_of
 
 TENANTS_FILE = "tenants.toml"
-_log = structlog.get_logger(__name__)
 _Risk = Annotated[float, Field(gt=0.0, lt=1.0)]
 _Count = Annotated[int, Field(ge=0, le=10**12)]
 _Usd = Annotated[float, Field(ge=0.0, le=1e6)]
@@ -143,53 +141,25 @@ def load_tenants(settings: Settings, catalog: Catalog) -> Tenants:
         raise TenantsError(f"{path}: {error}") from error
 
 
-class TenantsWatcher:
-    """Reads the file again when it, or the catalog that its names are of, has changed.
+def tenants_watcher(
+    settings: Settings,
+    *,
+    catalog: Callable[[], Catalog],
+    swap: Callable[[Tenants], None],
+    counted: Callable[[str], None],
+) -> FileWatcher:
+    """Reads the file again when it, or the catalog that its names are of, has changed."""
+    path = tenants_path(settings)
 
-    A file that can't be used is refused once, and the settings before stay.
-    """
+    def state() -> object:
+        return catalog().version, state_of(path)
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        catalog: Callable[[], Catalog],
-        swap: Callable[[Tenants], None],
-        counted: Callable[[str], None],
-    ) -> None:
-        self._settings = settings
-        self._catalog = catalog
-        self._swap = swap
-        self._counted = counted
-        self._seen = self._fingerprint()
-        self.last_error: str | None = None
+    def take() -> Mapping[str, object]:
+        tenants = load_tenants(settings, catalog())
+        swap(tenants)
+        return {"tenants": len(tenants.named)}
 
-    async def look(self) -> None:
-        """Take over what has changed since the last look."""
-        found = self._fingerprint()
-        if found == self._seen:
-            return
-        self._seen = found
-        path = str(tenants_path(self._settings))
-        try:
-            tenants = load_tenants(self._settings, self._catalog())
-        except RouterError as error:
-            self.last_error = str(error)
-            self._counted("refused")
-            _log.error("tenants.refused", path=path, code=error.code, error=str(error))
-            return
-        self.last_error = None
-        self._swap(tenants)
-        self._counted("swapped")
-        _log.info("tenants.swapped", path=path, tenants=len(tenants.named))
-
-    def _fingerprint(self) -> tuple[object, ...]:
-        version = self._catalog().version
-        try:
-            stat = tenants_path(self._settings).stat()
-        except OSError:
-            return (version,)
-        return version, stat.st_ino, stat.st_size, stat.st_mtime_ns
+    return FileWatcher("tenants", path, seen=state(), state=state, take=take, counted=counted)
 
 
 def _over(default: TenantTable, table: TenantTable) -> TenantTable:

@@ -11,10 +11,10 @@ from router_serving import keys_file
 from router_serving.access import (
     ANYBODY,
     Access,
-    KeysWatcher,
     Rights,
     checked_keys,
     key_in,
+    keys_watcher,
 )
 from router_serving.errors import ForbiddenError, KeysError, StartError, UnauthorizedError
 from router_serving.keys import SCOPES, Scope, load_keys
@@ -125,7 +125,7 @@ def test_others_than_this_machine_need_a_key_or_an_explicit_word(tmp_path: Path)
 def test_a_changed_file_is_taken_and_a_bad_one_leaves_the_old(tmp_path: Path) -> None:
     counts: list[str] = []
     access = access_of(tmp_path)
-    watcher = KeysWatcher(Settings(state_dir=tmp_path), access=access, counted=counts.append)
+    watcher = keys_watcher(Settings(state_dir=tmp_path), access=access, counted=counts.append)
 
     def looked() -> str | None:
         asyncio.run(watcher.look())
@@ -164,7 +164,7 @@ def test_a_file_that_was_read_at_the_start_is_not_read_again(tmp_path: Path) -> 
     counts: list[str] = []
     settings = Settings(state_dir=tmp_path)
     access = Access(checked_keys(settings))
-    watcher = KeysWatcher(settings, access=access, counted=counts.append)
+    watcher = keys_watcher(settings, access=access, counted=counts.append)
     asyncio.run(watcher.look())
     assert counts == []
 

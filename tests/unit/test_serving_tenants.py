@@ -7,7 +7,7 @@ from routers import catalog
 from router_model.terms import Exploration, QualityContract, Terms
 from router_serving.errors import TenantsError
 from router_serving.settings import Settings
-from router_serving.tenants import Tenants, TenantsWatcher, load_tenants
+from router_serving.tenants import Tenants, load_tenants, tenants_watcher
 
 FILE = """
 [default]
@@ -101,7 +101,7 @@ def test_a_changed_file_is_taken_and_a_bad_one_leaves_the_old(tmp_path: Path) ->
     taken: list[Tenants] = []
     counts: list[str] = []
     models = catalog()
-    watcher = TenantsWatcher(
+    watcher = tenants_watcher(
         settings(tmp_path), catalog=lambda: models, swap=taken.append, counted=counts.append
     )
     asyncio.run(watcher.look())
