@@ -2,18 +2,16 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final, cast
 
 import typer
 
-from router_model.errors import RouterError
 from router_serving import keys_file
 from router_serving.envelope import name_of
 from router_serving.keys import SCOPES, Key, NewKey, Scope, keys_path, read_keys, utc_now
-from router_serving.settings import read_settings
+from router_serving.subcommands import StateDir, refusals, settings_in
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 # Beyond it a date may not have four digits any more.
@@ -26,9 +24,6 @@ keys_app = typer.Typer(
     help="API keys of the service. Once there is one, the service asks every caller for a key.",
 )
 
-StateDir = Annotated[
-    Path | None, typer.Option(help="Folder of the service's state [ROUTER_STATE_DIR or ./var].")
-]
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it: rk_ab12cd34.")]
 
 
@@ -48,7 +43,7 @@ def create(
     """Make a key and print it, this once: only its hash is kept."""
     allowed = scopes_of(scopes)
     lifetime = None if expires is None else duration_of(expires, "--expires")
-    with _refusals():
+    with refusals("keys"):
         made = keys_file.create(
             _path(context, state_dir),
             tenant=name_of(tenant, "--tenant"),
@@ -63,7 +58,7 @@ def create(
 @keys_app.command("list", epilog="Example: router-serve keys list")
 def list_keys(context: typer.Context, state_dir: StateDir = None) -> None:
     """Show every key that was made, revoked ones too; secrets are known to nobody."""
-    with _refusals():
+    with refusals("keys"):
         path = _path(context, state_dir)
         try:
             keys = read_keys(path).keys
@@ -79,7 +74,7 @@ def list_keys(context: typer.Context, state_dir: StateDir = None) -> None:
 @keys_app.command(epilog="Example: router-serve keys revoke rk_ab12cd34")
 def revoke(context: typer.Context, key_id: KeyId, state_dir: StateDir = None) -> None:
     """Make a key useless, for good; a running service knows within ROUTER_RELOAD_POLL_S."""
-    with _refusals():
+    with refusals("keys"):
         key = keys_file.revoke(_path(context, state_dir), id_of(key_id), now=utc_now())
     typer.echo(f"{key.id} of tenant {key.tenant} is revoked.", err=True)
 
@@ -95,7 +90,7 @@ def rotate(
 ) -> None:
     """Make a key with the same rights, print it, and let the old one expire."""
     leeway = duration_of(grace, "--grace")
-    with _refusals():
+    with refusals("keys"):
         old_id = id_of(key_id)
         made = keys_file.rotate(_path(context, state_dir), old_id, now=utc_now(), grace=leeway)
     _tell(made)
@@ -174,16 +169,4 @@ def _tell(made: NewKey) -> None:
 
 
 def _path(context: typer.Context, state_dir: Path | None) -> Path:
-    """Where the keys lie; an option before `keys` counts as well."""
-    given = state_dir or context.find_root().params.get("state_dir")
-    return keys_path(read_settings({} if given is None else {"state_dir": given}))
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """End with 1 and one line for what we refuse on purpose."""
-    try:
-        yield
-    except RouterError as error:
-        typer.echo(f"router-serve keys: {error}", err=True)
-        raise typer.Exit(1) from None
+    return keys_path(settings_in(context, state_dir))

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from router_model.errors import RouterError
 from router_serving.errors import StartError
 from router_serving.ledger.opening import open_store, place_of
 from router_serving.ledger.subjects import subject_of
 from router_serving.ledger.switches import reason_of, since_of
 from router_serving.ledger.types import LedgerStore, Switch
-from router_serving.settings import Settings, read_settings
+from router_serving.settings import Settings
+from router_serving.subcommands import StateDir, refusals, settings_in
 
 switch_app = typer.Typer(
     no_args_is_help=True,
@@ -22,9 +22,6 @@ switch_app = typer.Typer(
     help="Kill switch: stop everybody, a tenant, a key or a user at once, until told otherwise.",
 )
 
-StateDir = Annotated[
-    Path | None, typer.Option(help="Folder of the service's state [ROUTER_STATE_DIR or ./var].")
-]
 Subject = Annotated[
     str,
     typer.Argument(help="all, tenant:TENANT, key:TENANT/KEY or user:TENANT/USER."),
@@ -73,9 +70,8 @@ def _opened(
     context: typer.Context, state_dir: Path | None
 ) -> Iterator[tuple[LedgerStore, Settings]]:
     """The service's ledger; ends with 1 and one line for what we refuse on purpose."""
-    given = state_dir or context.find_root().params.get("state_dir")
-    try:
-        settings = read_settings({} if given is None else {"state_dir": given})
+    with refusals("switch"):
+        settings = settings_in(context, state_dir)
         if settings.ledger_url is None and not settings.state_dir.is_dir():
             # A ledger made in the wrong place would stop nobody.
             raise StartError(
@@ -87,6 +83,3 @@ def _opened(
             yield store, settings
         finally:
             store.close()
-    except RouterError as error:
-        typer.echo(f"router-serve switch: {error}", err=True)
-        raise typer.Exit(1) from None
