@@ -2,11 +2,11 @@
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from valkey_server import shared_server
+from valkey_server import ValkeyServer, shared_server
 
 from router_serving.ledger.sqlite_store import SqliteStore
 from router_serving.ledger.types import (
@@ -34,36 +34,27 @@ DAY = NOW + 86_400.0
 
 
 @contextmanager
-def sqlite_ledger(folder: Path) -> Iterator[Opener]:
-    """A file that several stores open."""
-    stores: list[SqliteStore] = []
+def opening(make: Callable[[], LedgerStore]) -> Iterator[Opener]:
+    """Opens stores, and closes all of them at the end."""
+    with ExitStack() as stack:
 
-    def opened() -> LedgerStore:
-        stores.append(SqliteStore(folder / "ledger.sqlite"))
-        return stores[-1]
+        def opened() -> LedgerStore:
+            store = make()
+            stack.callback(store.close)
+            return store
 
-    try:
         yield opened
-    finally:
-        for store in stores:
-            store.close()
 
 
-@contextmanager
-def valkey_ledger(folder: Path) -> Iterator[Opener]:
+def sqlite_ledger(folder: Path) -> AbstractContextManager[Opener]:
+    """A file that several stores open."""
+    return opening(lambda: SqliteStore(folder / "ledger.sqlite"))
+
+
+def valkey_ledger(folder: Path) -> AbstractContextManager[Opener]:
     """A prefix of its own on a server that several stores talk to; the folder is not needed."""
     url = f"{shared_server().url}?prefix={secrets.token_hex(8)}"
-    stores: list[ValkeyStore] = []
-
-    def opened() -> LedgerStore:
-        stores.append(ValkeyStore(url))
-        return stores[-1]
-
-    try:
-        yield opened
-    finally:
-        for store in stores:
-            store.close()
+    return opening(lambda: ValkeyStore(url))
 
 
 LEDGERS: Mapping[str, Ledger] = {"sqlite": sqlite_ledger, "valkey": valkey_ledger}
@@ -101,6 +92,11 @@ class Process:
     def balance(self, account: Account) -> Balance:
         """The account as this process reads it."""
         return self.store.balances([account.key])[account.key]
+
+
+def valkey_process(server: ValkeyServer, name: str = "a", *, query: str = "") -> Process:
+    """A process that talks to a server of the test's own."""
+    return Process(lambda: ValkeyStore(server.url + query), name)
 
 
 def account(name: str = "day", *, cap: int = 100, unit: Unit = "microusd", **rest: Any) -> Account:

@@ -1,6 +1,5 @@
 """A real server in a process of its own, for the service tests."""
 
-import os
 import re
 import shutil
 import signal
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from router_battery import servers
 from router_data.store import Store
 from router_model.artifact import read_manifest, write_manifest
 
@@ -108,9 +108,7 @@ def command(*arguments: str) -> list[str]:
 
 def environment(**settings: str) -> dict[str, str]:
     """The environment of a server, without settings of the shell that runs the tests."""
-    inherited = {name: v for name, v in os.environ.items() if not name.startswith("ROUTER_")}
-    threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    return inherited | threads | {f"ROUTER_{name.upper()}": v for name, v in settings.items()}
+    return servers.environment(settings)
 
 
 @contextmanager

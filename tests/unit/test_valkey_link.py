@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ledger_stores import Process, account
+from ledger_stores import Process, account, valkey_process
 from valkey_server import DURABLE, ValkeyServer, valkey_server
 
 from router_serving.errors import LedgerError
@@ -20,10 +20,6 @@ DAY = account()
 def server(tmp_path: Path) -> Iterator[ValkeyServer]:
     with valkey_server(tmp_path) as running:
         yield running
-
-
-def process(server: ValkeyServer, name: str = "a", *, query: str = "") -> Process:
-    return Process(lambda: ValkeyStore(server.url + query), name)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +53,7 @@ def test_a_server_that_may_lose_writes_is_refused(
 def test_a_server_with_a_limit_that_evicts_nothing_is_taken(tmp_path: Path) -> None:
     limit = ("--maxmemory", "100mb", "--maxmemory-policy", "noeviction")
     with valkey_server(tmp_path, *DURABLE, *limit) as server:
-        assert process(server).lease(DAY, 60) == 60
+        assert valkey_process(server).lease(DAY, 60) == 60
 
 
 def test_a_replica_is_refused(server: ValkeyServer, tmp_path: Path) -> None:
@@ -72,7 +68,7 @@ def test_a_replica_is_refused(server: ValkeyServer, tmp_path: Path) -> None:
 
 
 def test_a_primary_that_became_a_replica_is_refused(server: ValkeyServer) -> None:
-    a = process(server)
+    a = valkey_process(server)
     a.lease(DAY, 60)
     server.configure("REPLICAOF", "127.0.0.1", "1")
     with pytest.raises(LedgerError, match=r"ReadOnly|READONLY"):
@@ -148,7 +144,7 @@ def test_a_missing_client_is_told_with_what_to_install(monkeypatch: pytest.Monke
 
 
 def test_a_server_that_came_back_less_durable_is_refused(server: ValkeyServer) -> None:
-    a = process(server)
+    a = valkey_process(server)
     server.stop()
     with pytest.raises(LedgerError):
         a.say()

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from ledger_stores import HOLD_S, NOW, Process, account, bill, hold
+from ledger_stores import HOLD_S, NOW, account, bill, hold, valkey_process
 from serving_process import wait_for
 from valkey_server import DURABLE, ValkeyServer, free_port, shared_server, valkey_server
 
@@ -22,7 +22,6 @@ from router_serving.ledger.types import (
     Grant,
     Switch,
 )
-from router_serving.ledger.valkey_store import ValkeyStore
 
 DAY = account()
 MOST = 2**53 - 1
@@ -34,12 +33,8 @@ def server(tmp_path: Path) -> Iterator[ValkeyServer]:
         yield running
 
 
-def process(server: ValkeyServer, name: str = "a", *, query: str = "") -> Process:
-    return Process(lambda: ValkeyStore(server.url + query), name)
-
-
 def test_a_full_server_refuses_a_batch_as_a_whole(server: ValkeyServer) -> None:
-    a = process(server)
+    a = valkey_process(server)
     a.lease(DAY, 60)
     server.configure("CONFIG", "SET", "maxmemory-policy", "noeviction")
     server.configure("CONFIG", "SET", "maxmemory", "1")
@@ -53,7 +48,7 @@ def test_a_full_server_refuses_a_batch_as_a_whole(server: ValkeyServer) -> None:
 def test_a_node_of_a_cluster_keeps_all_of_a_ledger(tmp_path: Path) -> None:
     cluster = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     with valkey_server(tmp_path, *DURABLE, *cluster) as server:
-        a = process(server)
+        a = valkey_process(server)
         with pytest.raises(LedgerError, match="CLUSTERDOWN"):
             a.say()
         server.configure("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
@@ -64,7 +59,7 @@ def test_a_node_of_a_cluster_keeps_all_of_a_ledger(tmp_path: Path) -> None:
 
 
 def test_scripts_are_sent_again_when_the_server_forgot_them(server: ValkeyServer) -> None:
-    a = process(server)
+    a = valkey_process(server)
     assert a.lease(DAY, 10) == 10
     server.configure("SCRIPT", "FLUSH")
     assert a.lease(DAY, 10) == 10
@@ -73,7 +68,7 @@ def test_scripts_are_sent_again_when_the_server_forgot_them(server: ValkeyServer
 
 
 def test_a_restarted_server_is_found_again_by_the_next_call(server: ValkeyServer) -> None:
-    a = process(server)
+    a = valkey_process(server)
     a.lease(DAY, 60)
     server.stop()
     with pytest.raises(LedgerError, match=server.address):
@@ -90,7 +85,7 @@ def test_nothing_that_was_answered_is_lost_when_the_server_is_killed(server: Val
     answered: dict[str, int] = {}
 
     def spend(name: str) -> None:
-        a = process(server, name)
+        a = valkey_process(server, name)
         for i in range(100_000):
             decision = f"{name}{i}"
             try:
@@ -103,14 +98,14 @@ def test_nothing_that_was_answered_is_lost_when_the_server_is_killed(server: Val
     threads = [threading.Thread(target=spend, args=(name,)) for name in "xyz"]
     for thread in threads:
         thread.start()
-    killer = process(server, "killer")
+    killer = valkey_process(server, "killer")
     while killer.balance(wide).settled < 300:
         pass
     server.stop(signal.SIGKILL)
     for thread in threads:
         thread.join()
     server.start()
-    left = process(server, "later").balance(wide)
+    left = valkey_process(server, "later").balance(wide)
     # of each process one batch may have been carried out whose answer was lost
     n_answered = sum(answered.values())
     assert n_answered > 0
@@ -120,7 +115,7 @@ def test_nothing_that_was_answered_is_lost_when_the_server_is_killed(server: Val
 
 
 def test_a_server_that_stands_still_is_told_and_tried_again(server: ValkeyServer) -> None:
-    a = process(server)
+    a = valkey_process(server)
     a.lease(DAY, 10)
     batch = a.batch(grants=(Grant(account=DAY, amount=50),))
     server.send(signal.SIGSTOP)
@@ -136,7 +131,7 @@ def test_a_server_that_stands_still_is_told_and_tried_again(server: ValkeyServer
 
 def test_ledgers_under_two_prefixes_do_not_mix(server: ValkeyServer) -> None:
     places = {"": 60, "?prefix=staging": 50, "/1": 40, "/1?prefix=staging": 30}
-    stores = {query: process(server, query=query) for query in places}
+    stores = {query: valkey_process(server, query=query) for query in places}
     for query, amount in places.items():
         assert stores[query].lease(DAY, amount) == amount
         stores[query].store.switch_on(Switch(subject=query or "all", reason="r", since_s=NOW))
@@ -149,7 +144,7 @@ def test_ledgers_under_two_prefixes_do_not_mix(server: ValkeyServer) -> None:
 
 
 def test_amounts_up_to_the_largest_stay_exact() -> None:
-    a = process(shared_server(), query="?prefix=largest")
+    a = valkey_process(shared_server(), query="?prefix=largest")
     wide = account(cap=MOST)
     assert a.lease(wide, MOST) == MOST
     a.say(returns=(Charge(wide, 1),))
@@ -162,14 +157,14 @@ def test_amounts_up_to_the_largest_stay_exact() -> None:
 
 
 def test_names_may_hold_any_character() -> None:
-    a = process(shared_server(), name="a:{}\0é", query="?prefix=names")
+    a = valkey_process(shared_server(), name="a:{}\0é", query="?prefix=names")
     odd = Account(key='microusd|tenant:{a}"\n\0é|day', unit="microusd", cap=100, ends_s=NOW + 9)
     assert a.reserve("d:\0'}é", Charge(odd, 20)).kept == ()
     assert a.balance(odd) == Balance(held=20)
 
 
 def test_many_decisions_go_in_one_batch() -> None:
-    a = process(shared_server(), query="?prefix=many")
+    a = valkey_process(shared_server(), query="?prefix=many")
     wide = account(cap=10**9)
     a.lease(wide, 10**6)
     n = 3000
@@ -183,7 +178,7 @@ def test_many_decisions_go_in_one_batch() -> None:
 
 
 def test_a_large_batch_without_a_number_goes_in_parts_with_one_answer() -> None:
-    a = process(shared_server(), query="?prefix=parts")
+    a = valkey_process(shared_server(), query="?prefix=parts")
     wide, n = account(cap=10**9), 1700
     a.say(bills=(bill("d3", 12),), grants=(Grant(account=wide, amount=10**6),))
     held = tuple(hold(f"d{i}", Charge(wide, 20)) for i in range(n))
@@ -207,7 +202,7 @@ def test_a_large_batch_without_a_number_goes_in_parts_with_one_answer() -> None:
 
 
 def test_a_large_batch_goes_on_where_it_was_interrupted(server: ValkeyServer) -> None:
-    a, b = process(server), process(server, "b")
+    a, b = valkey_process(server), valkey_process(server, "b")
     wide, n = account(cap=10**9), 20_000
     a.lease(wide, 30 * n)
     batch = a.batch(
@@ -237,7 +232,7 @@ def test_a_large_batch_goes_on_where_it_was_interrupted(server: ValkeyServer) ->
 
 
 def test_old_accounts_go_with_what_is_leased_of_them() -> None:
-    a = process(shared_server(), query="?prefix=old")
+    a = valkey_process(shared_server(), query="?prefix=old")
     minute = account("minute", unit="requests", ends_s=NOW + 60)
     a.lease(minute, 20)
     a.lease(DAY, 20)
@@ -246,12 +241,14 @@ def test_old_accounts_go_with_what_is_leased_of_them() -> None:
     a.say(at=NOW + 121, returns=(Charge(minute, 20),))
     assert a.balance(minute) == Balance()
     assert a.balance(DAY) == Balance(leased=20)
-    assert process(shared_server(), "b", query="?prefix=old").say(at=NOW + 5000).n_expired == 0
+    assert (
+        valkey_process(shared_server(), "b", query="?prefix=old").say(at=NOW + 5000).n_expired == 0
+    )
     assert a.balance(minute) == a.balance(DAY) == Balance()
 
 
 def test_a_notice_whose_answer_was_lost_is_still_claimed(server: ValkeyServer) -> None:
-    a, b = process(server), process(server, "b")
+    a, b = valkey_process(server), valkey_process(server, "b")
     server.send(signal.SIGSTOP)
     with pytest.raises(LedgerError):
         a.store.claim("notice", until_s=4e9)
