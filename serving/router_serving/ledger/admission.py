@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Final
 
+from msgspec import Struct
+
 from router_model.constraint_checks import OVER_BUDGET
 from router_model.errors import NoAdmissibleModelError
 from router_model.exploration import MICRO, microusd
@@ -28,42 +30,38 @@ SOON_S: Final = 5
 _TRIES: Final = 3
 
 
-class Admission:
-    """The accounts of one call.
+class Desk(Struct, frozen=True, kw_only=True):
+    """What all admissions of one process share.
 
     `recall_s` is how long others take to give back what they have leased and don't need; 0 where
-    there are no others. `refused` is told which limit refused the call.
+    there are no others. `refused` is told which limit refused a call.
     """
 
-    def __init__(
-        self,
-        caller: Caller,
-        limited: Sequence[Limited],
-        *,
-        escrow: Escrow,
-        keeper: Keeper,
-        hold: Callable[[Hold], None],
-        clock: Callable[[], float],
-        hold_s: float,
-        recall_s: float,
-        soft_caps: SoftCaps,
-        refused: Callable[[Limited], None],
-    ) -> None:
+    escrow: Escrow
+    keeper: Keeper
+    soft_caps: SoftCaps
+    hold: Callable[[Hold], None]
+    refused: Callable[[Limited], None]
+    clock: Callable[[], float]
+    hold_s: float
+    recall_s: float
+
+
+class Admission:
+    """The accounts of one call."""
+
+    def __init__(self, caller: Caller, limited: Sequence[Limited], desk: Desk) -> None:
         self._caller = caller
-        self._escrow = escrow
-        self._keeper = keeper
-        self._hold = hold
-        self._clock = clock
-        self._hold_s = hold_s
-        self._recall_s = recall_s
-        self._refused = refused
+        self._desk = desk
+        self._escrow = desk.escrow
+        self._keeper = desk.keeper
         self._requests = [one for one in limited if one.account.unit == "requests"]
         self._tokens = [one for one in limited if one.account.unit == "tokens"]
         self._budgets = [
             one for one in limited if one.account.unit == "microusd" and not one.rule.is_soft
         ]
         self._soft = next((one for one in limited if one.rule.is_soft), None)
-        self.is_over_soft_cap = self._soft is not None and soft_caps.is_over(self._soft)
+        self.is_over_soft_cap = self._soft is not None and desk.soft_caps.is_over(self._soft)
 
     async def count(self) -> None:
         """Count the call; LimitExceededError when it is one too many for its minute."""
@@ -112,12 +110,12 @@ class Admission:
         if self._soft is not None:
             charges.append(Charge(self._soft.account, microusd(decision.expected.cost_usd)))
         if charges:
-            self._hold(
+            self._desk.hold(
                 Hold(
                     tenant=self._caller.tenant,
                     decision_id=decision.decision_id,
                     charges=tuple(charges),
-                    expires_s=self._clock() + self._hold_s,
+                    expires_s=self._desk.clock() + self._desk.hold_s,
                 )
             )
         return True
@@ -125,9 +123,9 @@ class Admission:
     async def _exhausted(self) -> LimitExceededError:
         """The refusal of a call that no model can answer within its budgets."""
         tightest = min(self._budgets, key=lambda one: self._room(one.account))
-        self._refused(tightest)
+        self._desk.refused(tightest)
         account = tightest.account
-        ends_in_s = max(1, ceil(account.ends_s - self._clock()))
+        ends_in_s = max(1, ceil(account.ends_s - self._desk.clock()))
         balance = await self._balance(account)
         left = self._escrow.free(account)
         # Reserved is not spent: what is given back may be enough for this call.
@@ -165,7 +163,7 @@ class Admission:
 
     async def _taken_after_leasing(self, charges: Sequence[Charge]) -> bool:
         """Ask for what is missing, and once more when others may have given back what they had."""
-        for pause_s in (0.0, self._recall_s) if self._recall_s else (0.0,):
+        for pause_s in (0.0, self._desk.recall_s) if self._desk.recall_s else (0.0,):
             await asyncio.sleep(pause_s)
             self._keeper.give_back(self._escrow.outdated())
             missing = self._escrow.missing(charges)
@@ -185,8 +183,8 @@ class Admission:
             for one, charge in zip(limited, charges, strict=True)
             if self._escrow.free(one.account) < charge.amount
         )
-        self._refused(short)
-        ends_in_s = max(1, ceil(short.account.ends_s - self._clock()))
+        self._desk.refused(short)
+        ends_in_s = max(1, ceil(short.account.ends_s - self._desk.clock()))
         return LimitExceededError(
             f"{short.name}: fewer than {amount} of {short.account.cap} are left",
             limit=short.rule.limit,

@@ -15,7 +15,7 @@ from router_model.catalog import Catalog
 from router_model.exploration import MICRO
 from router_model.types import Caller, Outcome
 from router_serving.errors import LedgerError, LimitExceededError
-from router_serving.ledger.admission import Admission
+from router_serving.ledger.admission import Admission, Desk
 from router_serving.ledger.escrow import Escrow
 from router_serving.ledger.gauges import LedgerMetrics
 from router_serving.ledger.keeper import Keeper
@@ -66,7 +66,6 @@ class Ledger:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._hold_s = hold_s
-        self._is_shared = is_shared
         self._metrics = metrics
         self._notices = notices
         self._alarm = alarm
@@ -84,6 +83,16 @@ class Ledger:
         self.paces = paces
         self.switches = Switches(notices=notices)
         self.soft_caps = SoftCaps(notices, clock=clock)
+        self._desk = Desk(
+            escrow=self._escrow,
+            keeper=self._keeper,
+            soft_caps=self.soft_caps,
+            hold=self._hold,
+            refused=self._refused,
+            clock=clock,
+            hold_s=hold_s,
+            recall_s=2 * TICK_S if is_shared else 0.0,
+        )
 
     @property
     def last_error(self) -> str | None:
@@ -101,18 +110,8 @@ class Ledger:
         except LimitExceededError as error:
             self._metrics.refused(error.limit)
             raise
-        admission = Admission(
-            caller,
-            self._book.of(caller, limits, now_s=self._clock()),
-            escrow=self._escrow,
-            keeper=self._keeper,
-            hold=self._hold,
-            clock=self._clock,
-            hold_s=self._hold_s,
-            recall_s=2 * TICK_S if self._is_shared else 0.0,
-            soft_caps=self.soft_caps,
-            refused=self._refused,
-        )
+        limited = self._book.of(caller, limits, now_s=self._clock())
+        admission = Admission(caller, limited, self._desk)
         await admission.count()
         return admission
 
