@@ -179,11 +179,16 @@ def _limits(case: Case) -> str | None:
 
 
 def _budget(case: Case) -> str | None:
-    allowance, reserved = case.allowance, case.reserved_microusd
-    if allowance is None or reserved <= allowance.left_microusd:
+    allowance = case.allowance
+    return None if allowance is None else over_budget(case.reserved_microusd, allowance)
+
+
+def over_budget(reserved_microusd: int, allowance: Allowance) -> str | None:
+    """The reason not to make a call that may cost so much, None where it fits."""
+    if reserved_microusd <= allowance.left_microusd:
         return None
     return (
-        f"{OVER_BUDGET}: may cost up to ${reserved / MICRO:.6f}, "
+        f"{OVER_BUDGET}: may cost up to ${reserved_microusd / MICRO:.6f}, "
         f"${allowance.left_microusd / MICRO:.6f} is left of {allowance.budget}"
     )
 

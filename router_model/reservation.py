@@ -1,11 +1,12 @@
 """What a call may cost at most, which is what a budget reserves for it."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 from router_model.constraint_checks import INPUT_HEADROOM
 from router_model.exploration import microusd
 from router_model.pricing import worst_case_cost
-from router_model.scoring import Asking
+from router_model.scoring import Asking, Scored, Situation
 from router_model.types import Candidate, ModelCard
 from router_model.warmth import HOUR_S
 
@@ -35,3 +36,18 @@ def reserved_microusd(
         service_tier=asking.service_tier,
     )
     return microusd(usd)
+
+
+def reservations(
+    cards: Sequence[ModelCard], scored: Scored, situation: Situation
+) -> Mapping[str, int]:
+    """The most that the call can cost with each scored model, in micro-dollars."""
+    return {
+        card.id: reserved_microusd(
+            card,
+            scored.candidates[card.id],
+            asking=situation.asking,
+            max_output_tokens=situation.max_output_tokens,
+        )
+        for card in cards
+    }

@@ -4,6 +4,7 @@ context -> predict -> price -> constrain -> decide
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,18 +24,18 @@ from router_model.errors import ArtifactError, NoAdmissibleModelError
 from router_model.features import Context
 from router_model.golden import check_golden
 from router_model.in_effect import exploration_of, objective_of, threshold_of, within_pin
+from router_model.incumbent import keep
 from router_model.locks import Lock, lock_of
 from router_model.persistence import load_predictor
 from router_model.policy import CheapestAdequate, draw
 from router_model.predictor import JointPredictor
-from router_model.reservation import reserved_microusd
+from router_model.reservation import reservations
 from router_model.scoring import NO_VECTOR, Scored, Scorer, Situation, Vector, asking_of
 from router_model.session_view import NO_SESSION, SessionView
 from router_model.tenants import TenantOffsets, load_tenants
 from router_model.terms import NO_TERMS, Terms
 from router_model.types import (
     Caller,
-    Candidate,
     Decision,
     Expected,
     ModelCard,
@@ -143,13 +144,15 @@ class Router:
         embedding: Vector | None = None,
         terms: Terms = NO_TERMS,
         skip: str = "",
+        incumbent: str | None = None,
     ) -> Decision:
         """The decision for a request; the same decision_id gives the same one.
 
         `session` says what is known of the session, `load` how many calls each model got in the
-        last minute, `terms` what the settings of the service and the tenant ask.
-        Raises NoAdmissibleModelError with the reason for every model. Without a prediction, which
+        last minute, `terms` what the settings of the service and the tenant ask. An `incumbent`,
+        a model of the catalog, answers whatever would be decided. Without a prediction, which
         `skip` gives a reason not to make, `fallback` chooses; `policy` and `reason` say so.
+        Raises NoAdmissibleModelError with the reason for every model.
         """
         context = self.context(request) if context is None else context
         situation = Situation(
@@ -164,44 +167,19 @@ class Router:
             load=load,
             skip=skip,
         )
-        overrides, budget = within_pin(overrides, terms), terms.allowance
-        lock = lock_of(request, session, self.catalog)
-        cards, scored, excluded = self._score(request, situation, overrides, lock, terms)
-        min_adequacy, contract = threshold_of(
-            self.policy, self.contracts, tenant=caller.tenant, overrides=overrides, terms=terms
+        decide = partial(
+            self._decided, request, situation, overrides, terms, decision_id=decision_id
         )
-        choice = self.chooser.choose(
-            cards,
-            scored,
+        if incumbent is None:
+            return decide()
+        return keep(
+            self.catalog.models[incumbent],
             situation,
-            min_adequacy=min_adequacy,
-            set_by=contract,
-            exploration=exploration_of(self.policy, cards, overrides, terms, lock),
-            objective=objective_of(overrides, set_by=contract),
-        )
-        model = draw(choice.distribution, decision_id=decision_id)
-        card = self.catalog.models[model]
-        return Decision(
+            decide,
+            scorer=self.scorer,
             decision_id=decision_id,
-            model=model,
-            snapshot=card.snapshot,
-            provider=card.provider,
-            fallbacks=tuple(c.model for c in choice.ranked if c.model != model),
-            expected=expected_of(next(c for c in choice.ranked if c.model == model)),
-            propensity=choice.distribution[model],
-            policy=fallback.NAME if scored.problem else self.policy.name,
-            reason=choice.reason,
-            excluded=excluded,
             versions=self.versions,
-            distribution=choice.distribution,
-            candidates=choice.ranked,
-            step_type=situation.step_type,
-            min_adequacy=min_adequacy,
-            contract=contract,
-            exploration=choice.exploration,
-            expected_regret_usd=choice.expected_regret_usd,
-            lock=None if lock is None else lock.reason,
-            reserved_microusd=_reserved([card], scored, situation)[model] if budget else None,
+            allowance=terms.allowance,
         )
 
     def learned_of(self, card: ModelCard) -> dict[str, Any]:
@@ -232,6 +210,56 @@ class Router:
             dimension=self.encoder.dimension,
         )
 
+    def _decided(
+        self,
+        request: Request,
+        situation: Situation,
+        overrides: PolicyOverrides,
+        terms: Terms,
+        *,
+        decision_id: str,
+    ) -> Decision:
+        overrides = within_pin(overrides, terms)
+        lock = lock_of(request, situation.session, self.catalog)
+        cards, scored, excluded = self._score(request, situation, overrides, lock, terms)
+        min_adequacy, contract = threshold_of(
+            self.policy, self.contracts, tenant=situation.tenant, overrides=overrides, terms=terms
+        )
+        choice = self.chooser.choose(
+            cards,
+            scored,
+            situation,
+            min_adequacy=min_adequacy,
+            set_by=contract,
+            exploration=exploration_of(self.policy, cards, overrides, terms, lock),
+            objective=objective_of(overrides, set_by=contract),
+        )
+        model = draw(choice.distribution, decision_id=decision_id)
+        card = self.catalog.models[model]
+        worst = reservations([card], scored, situation)[model] if terms.allowance else None
+        return Decision(
+            decision_id=decision_id,
+            model=model,
+            snapshot=card.snapshot,
+            provider=card.provider,
+            fallbacks=tuple(c.model for c in choice.ranked if c.model != model),
+            expected=Expected.of(next(c for c in choice.ranked if c.model == model)),
+            propensity=choice.distribution[model],
+            policy=fallback.NAME if scored.problem else self.policy.name,
+            reason=choice.reason,
+            excluded=excluded,
+            versions=self.versions,
+            distribution=choice.distribution,
+            candidates=choice.ranked,
+            step_type=situation.step_type,
+            min_adequacy=min_adequacy,
+            contract=contract,
+            exploration=choice.exploration,
+            expected_regret_usd=choice.expected_regret_usd,
+            lock=None if lock is None else lock.reason,
+            reserved_microusd=worst,
+        )
+
     def _score(
         self,
         request: Request,
@@ -256,7 +284,7 @@ class Router:
             overrides=overrides,
             candidates=scored.candidates,
             windows=self._windows,
-            reserved_microusd=_reserved(able, scored, situation) if terms.allowance else {},
+            reserved_microusd=reservations(able, scored, situation) if terms.allowance else {},
             allowance=terms.allowance,
         )
         excluded = unable | beyond
@@ -266,35 +294,8 @@ class Router:
         return cards, scored, ordered
 
 
-def _reserved(
-    cards: Sequence[ModelCard], scored: Scored, situation: Situation
-) -> Mapping[str, int]:
-    """The most that the call can cost with each model, in micro-dollars."""
-    return {
-        card.id: reserved_microusd(
-            card,
-            scored.candidates[card.id],
-            asking=situation.asking,
-            max_output_tokens=situation.max_output_tokens,
-        )
-        for card in cards
-    }
-
-
 def _policy(manifest: Manifest, path: Path) -> CheapestAdequate:
     try:
         return msgspec.convert(manifest.policy, CheapestAdequate)
     except msgspec.ValidationError as error:
         raise ArtifactError(f"{path}: policy in the manifest: {error}") from error
-
-
-def expected_of(candidate: Candidate) -> Expected:
-    """What the API says of the chosen candidate."""
-    return Expected(
-        p_adequate=candidate.p_adequate,
-        cost_usd=candidate.expected_cost,
-        input_tokens=candidate.input_tokens,
-        cached_tokens=round(candidate.cached_tokens * candidate.p_warm),
-        output_tokens=round(candidate.output_tokens),
-        tool_call_latency_ms=candidate.tool_call_latency_ms,
-    )

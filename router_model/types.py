@@ -199,6 +199,18 @@ class Expected(Struct, frozen=True, kw_only=True):
     output_tokens: int
     tool_call_latency_ms: float
 
+    @classmethod
+    def of(cls, candidate: Candidate) -> "Expected":
+        """What is expected of a candidate, if it is the one that answers."""
+        return cls(
+            p_adequate=candidate.p_adequate,
+            cost_usd=candidate.expected_cost,
+            input_tokens=candidate.input_tokens,
+            cached_tokens=round(candidate.cached_tokens * candidate.p_warm),
+            output_tokens=round(candidate.output_tokens),
+            tool_call_latency_ms=candidate.tool_call_latency_ms,
+        )
+
 
 class Versions(Struct, frozen=True, kw_only=True):
     """What must be known to replay a decision."""
@@ -215,7 +227,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     `model`. `excluded` maps each inadmissible model to "code: detail". `min_adequacy` is the
     threshold in effect and `contract` what set it, both None where total cost decided; `lock` is
     what ties the call to a model or provider. `reserved_microusd` is the most that the call may
-    cost with `model`, None where no budget asks for it.
+    cost with `model`, None where no budget asks for it. Where the caller keeps its own model
+    (`policy` "incumbent"), `shadow` is what would have been decided; None: nothing was admissible.
     """
 
     decision_id: str
@@ -238,6 +251,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     expected_regret_usd: float = 0.0
     lock: str | None = None
     reserved_microusd: int | None = None
+    shadow: "Decision | None" = None
 
 
 class Usage(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,6 @@ from msgspec import UNSET, Struct, UnsetType
 
 from router_model.errors import LogError
 from router_model.logged_candidates import candidate_of
-from router_model.router import expected_of
 from router_model.types import Decision, Expected, PolicyOverrides, Versions
 from router_serving.canary import Side
 from router_serving.errors import DecisionIdReusedError
@@ -70,7 +69,7 @@ def answer_of_row(row: Mapping[str, Any]) -> RouteAnswer:
     candidates = msgspec.json.decode(row["candidates"], type=list[dict[str, Any]])
     chosen = {entry["model"]: candidate_of(entry) for entry in candidates}[row["model"]]
     told = {
-        "expected": msgspec.to_builtins(expected_of(chosen)),
+        "expected": msgspec.to_builtins(Expected.of(chosen)),
         "excluded": msgspec.json.decode(row["excluded"]),
     }
     return msgspec.convert({**row, **told}, RouteAnswer)

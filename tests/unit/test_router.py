@@ -27,11 +27,12 @@ from router_model.persistence import save_predictor
 from router_model.policy import CHEAPEST_ADEQUATE, HIGHEST_P, CheapestAdequate
 from router_model.predictor import JointPredictor
 from router_model.pricing import expected_cost
-from router_model.router import Router, expected_of
+from router_model.router import Router
 from router_model.types import (
     Caller,
     Capabilities,
     Decision,
+    Expected,
     PolicyOverrides,
     PriceCard,
     Request,
@@ -76,7 +77,7 @@ def test_a_decision_says_everything_about_the_chosen_model() -> None:
     assert found.model == chosen.model == "large"
     assert (found.snapshot, found.provider) == ("large-1", "acme")
     assert found.fallbacks == tuple(c.model for c in found.candidates[1:])
-    assert found.expected == expected_of(chosen)
+    assert found.expected == Expected.of(chosen)
     assert found.propensity == found.distribution["large"] == 1.0
     assert found.policy == "cheapest_adequate"
     assert found.excluded == {}
