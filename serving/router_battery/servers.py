@@ -32,9 +32,10 @@ class Server:
     @property
     def pids(self) -> list[int]:
         """The processes that answer: the workers, or the only one."""
-        found = children(self.process.pid)
-        workers = [pid for pid in found if b"spawn_main" in _command_line(pid)]
-        return workers or [self.process.pid]
+        main = self.process.pid
+        # Workers are forked; other children run other programs.
+        workers = [pid for pid in children(main) if _command_line(pid) == _command_line(main)]
+        return workers or [main]
 
     def send(self, number: int) -> None:
         """Send a signal to the main process."""

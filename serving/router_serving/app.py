@@ -20,17 +20,24 @@ from router_serving.parts import Running
 from router_serving.reload import Loaded
 from router_serving.running import running
 from router_serving.settings import Settings
+from router_serving.workers import Beat
 
 API_VERSION = "1"
 _log = structlog.get_logger(__name__)
 
 
 class Service:
-    """The whole application; `loaded` spares it loading the artifact a second time."""
+    """The whole application; `loaded` spares it loading the artifact a second time.
 
-    def __init__(self, settings: Settings, *, loaded: Loaded | None = None) -> None:
+    `beat` is called as long as all is well, where this is a worker of a supervisor.
+    """
+
+    def __init__(
+        self, settings: Settings, *, loaded: Loaded | None = None, beat: Beat | None = None
+    ) -> None:
         self._settings = settings
         self._loaded = loaded
+        self._beat = beat
         self._running: Running | None = None
         self.api = _api(self._lifespan)
 
@@ -78,7 +85,7 @@ class Service:
 
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
-        async with running(self._settings, self._loaded) as parts:
+        async with running(self._settings, self._loaded, beat=self._beat) as parts:
             app.state.running = self._running = parts
             yield {protocol.STATE: parts.connections}
             self._running = None

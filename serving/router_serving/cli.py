@@ -8,13 +8,11 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import orjson
 import typer
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from router_model.errors import RouterError
 from router_serving import check_cli
@@ -30,10 +28,28 @@ from router_serving.log_lines import configure_logging
 from router_serving.protocol import GuardedProtocol
 from router_serving.reload import Loaded, load_current
 from router_serving.settings import Settings, read_settings
-from router_serving.telemetry import MULTIPROCESS_VARIABLE
+from router_serving.telemetry import share_counts
 from router_serving.tenants import load_tenants
+from router_serving.workers import Beat, Workers, leave
 
 BACKLOG = 2048
+# Seconds for calls under way once nothing new is accepted, and then for writing the log.
+GRACE_S = 20
+WRITE_S = 10
+SERVER_OPTIONS: Final[Mapping[str, Any]] = {
+    "loop": "uvloop",
+    "http": GuardedProtocol,
+    "ws": "none",
+    "access_log": False,
+    "log_config": None,
+    "server_header": False,
+    # Nothing asks who the first of several proxies says that the caller is.
+    "proxy_headers": False,
+    "date_header": False,
+    "timeout_graceful_shutdown": GRACE_S,
+    # Longer than gateways keep idle connections, or they write into one that is closing.
+    "timeout_keep_alive": 75,
+}
 EPILOG = "Example: router-serve --port 8080 --state-dir ./var"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -92,6 +108,8 @@ def prepared(options: Mapping[str, Any]) -> tuple[Settings, Loaded, socket.socke
 
     Options that are None are not given. Raises a RouterError that says what is wrong.
     """
+    # One row at a time needs one thread; a process with OpenMP threads can't be forked either.
+    os.environ["OMP_NUM_THREADS"] = "1"
     settings = settings_of({name: value for name, value in options.items() if value is not None})
     check_ledger(settings)
     loaded = asyncio.run(load_current(settings))
@@ -155,41 +173,22 @@ def welcome(settings: Settings, loaded: Loaded, *, port: int) -> str:
 
 def run(settings: Settings, loaded: Loaded, listener: socket.socket) -> int:
     """Serve until told to stop; returns the exit code."""
-    # uvicorn raises the signal again after its shutdown: by then there is nothing left to do.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
-    options: dict[str, Any] = {
-        "loop": "uvloop",
-        "http": GuardedProtocol,
-        "ws": "none",
-        "access_log": False,
-        "log_config": None,
-        "server_header": False,
-        # Nothing asks who the first of several proxies says that the caller is.
-        "proxy_headers": False,
-        "date_header": False,
-        "timeout_graceful_shutdown": 20,
-        # Longer than gateways keep idle connections, or they write into one that is closing.
-        "timeout_keep_alive": 75,
-        # A worker that replaces another one on SIGHUP loads for some seconds first.
-        "timeout_worker_healthcheck": 30,
-    }
-    if settings.workers == 1:
-        server = uvicorn.Server(uvicorn.Config(Service(settings, loaded=loaded), **options))
+
+    def serve(beat: Beat | None = None) -> int:
+        service = Service(settings, loaded=loaded, beat=beat)
+        server = uvicorn.Server(uvicorn.Config(service, **SERVER_OPTIONS))
         server.run([listener])
         return 0 if server.started else 1
-    os.environ |= settings.environment()
+
+    if settings.workers == 1:
+        # uvicorn raises the signal again after its shutdown: by then there is nothing left to do.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, leave)
+        return serve()
     with tempfile.TemporaryDirectory(prefix="router-metrics-") as folder:
-        os.environ[MULTIPROCESS_VARIABLE] = folder
-        config = uvicorn.Config(
-            "router_serving.app:create_app", factory=True, workers=settings.workers, **options
-        )
-        Multiprocess(config, sockets=[listener]).run()
-    return 0
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(0)
+        share_counts(Path(folder))
+        end_s = settings.drain_s + GRACE_S + WRITE_S
+        return Workers(serve, n_workers=settings.workers, end_s=end_s).run()
 
 
 app.command("check-config", epilog=check_cli.EPILOG)(check_cli.command_for(bound))

@@ -12,11 +12,12 @@ import structlog
 
 from router_serving.draining import draining
 from router_serving.ledger.building import kept_ledger
-from router_serving.orphans import end_when_orphaned
 from router_serving.parts import Running, built
 from router_serving.reload import Loaded, load_current
 from router_serving.settings import Settings
+from router_serving.supervised import supervised
 from router_serving.telemetry import Metrics
+from router_serving.workers import Beat
 
 # The log's writer thread gives the interpreter back within this time, instead of 5 ms.
 SWITCH_INTERVAL_S = 0.0005
@@ -24,22 +25,25 @@ _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def running(settings: Settings, loaded: Loaded | None = None) -> AsyncIterator[Running]:
+async def running(
+    settings: Settings, loaded: Loaded | None = None, *, beat: Beat | None = None
+) -> AsyncIterator[Running]:
     """Start every part, and on the way out write what waits.
 
-    `loaded` is an artifact that was loaded already; without it the current one is.
+    `loaded` is an artifact that was loaded already; without it the current one is. With `beat` the
+    process has a supervisor: it is called while all is well, and the process ends without one.
     """
     loaded = loaded or await load_current(settings)
     metrics = Metrics()
     async with (
         kept_ledger(settings, registry=metrics.registry) as ledger,
-        _served(built(settings, loaded, metrics, ledger)) as parts,
+        _served(built(settings, loaded, metrics, ledger), beat) as parts,
     ):
         yield parts
 
 
 @asynccontextmanager
-async def _served(parts: Running) -> AsyncIterator[Running]:
+async def _served(parts: Running, beat: Beat | None) -> AsyncIterator[Running]:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     parts.writer.start()
     # Before the first call: a retry of a decision from before the restart gets that answer.
@@ -50,8 +54,8 @@ async def _served(parts: Running) -> AsyncIterator[Running]:
         asyncio.create_task(parts.watch.run(), name="watch"),
         asyncio.create_task(parts.vitals.run(), name="vitals"),
     ]
-    if (supervisor := multiprocessing.parent_process()) is not None:
-        tasks.append(asyncio.create_task(end_when_orphaned(supervisor.pid), name="orphans"))
+    if beat is not None and (supervisor := multiprocessing.parent_process()) is not None:
+        tasks.append(asyncio.create_task(supervised(supervisor.pid, beat), name="supervised"))
     if threading.current_thread() is threading.main_thread():
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, parts.watch.look_now)
     versions = parts.engine.router.versions

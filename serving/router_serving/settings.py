@@ -1,6 +1,5 @@
 """The settings of one serving process, read once from the environment."""
 
-import json
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -31,7 +30,7 @@ class Settings(BaseSettings):
         default=1,
         ge=1,
         le=64,
-        description="Processes: more throughput for about 300 MB each, and session memory and "
+        description="Processes: more throughput for about 120 MB each, of which they share two thirds, and session memory and "
         "repeated decision ids are then known per process only.",
     )
     allow_keyless: bool = Field(
@@ -207,6 +206,11 @@ class Settings(BaseSettings):
         description="Least level of the log lines on stderr: lower tells more of what happened, "
         "and costs disk.",
     )
+    systemone_tiers: dict[str, tuple[str, ...]] = Field(
+        default={},
+        description="Models of each tier (JSON) as the gateway that asks /v1/systemone has them: "
+        "more models give more to choose from, and each must be what the gateway then calls.",
+    )
     max_outcomes: int = Field(
         default=10_000,
         ge=1,
@@ -232,19 +236,6 @@ class Settings(BaseSettings):
     def shown(self) -> dict[str, object]:
         """Every setting as plain JSON values, secrets redacted, for the line printed at start."""
         return self.model_dump(mode="json")
-
-    def environment(self) -> dict[str, str]:
-        """The variables that give another process these settings, secrets included."""
-        found: dict[str, str] = {}
-        for name, value in self.shown().items():
-            given = getattr(self, name)
-            if isinstance(given, SecretStr):
-                value = given.get_secret_value()
-            if value is not None:
-                found[f"ROUTER_{name.upper()}"] = (
-                    value if isinstance(value, str) else json.dumps(value)
-                )
-        return found
 
 
 def read_settings(given: Mapping[str, Any]) -> Settings:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
@@ -196,6 +196,13 @@ class Metrics:
         return self._artifact.labels(versions.artifact, versions.catalog, versions.policy)
 
 
+def share_counts(folder: Path) -> None:
+    """Let the metrics of this process, and of those forked from it, be added up through files."""
+    os.environ[MULTIPROCESS_VARIABLE] = str(folder)
+    # The package looks at the variable when it is imported, which was before.
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # untyped there
+
+
 def forget_the_dead(folder: Path) -> None:
     """Take away the gauges of processes that are gone; their counters stay in the sums.
 
@@ -238,12 +245,12 @@ class _Shown(Collector):
         self._drift = drift
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        for name, values in self._drift.items():
-            labels = [] if "" in values else ["of"]
+        for name, shown in self._drift.items():
+            labels = [] if "" in shown else ["of"]
             family = GaugeMetricFamily(
                 f"router_drift_{name}", "From the last drift report", labels=labels
             )
-            for of, value in values.items():
+            for of, value in shown.items():
                 family.add_metric([of] if labels else [], value)
             yield family
 

@@ -183,9 +183,9 @@ def test_a_worker_that_died_leaves_its_counts_and_takes_its_gauges(tmp_path: Pat
 
 
 def workers_of(server: Server) -> list[int]:
-    """The processes that serve, without the helper that multiprocessing starts."""
+    """The processes that serve."""
     listed = subprocess.run(
-        ["pgrep", "--parent", str(server.process.pid), "--full", "spawn_main"],
+        ["pgrep", "--parent", str(server.process.pid)],
         capture_output=True,
         text=True,
         check=False,

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from router_serving.settings import Settings
 
@@ -65,19 +65,3 @@ def test_only_this_machine_is_loopback(host: str, expected: bool) -> None:
 def test_what_is_shown_is_json() -> None:
     shown = json.loads(json.dumps(Settings().shown()))
     assert shown["port"] == 8080
-
-
-def test_workers_inherit_every_setting_secrets_included(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A worker once got the asterisks that are shown in the place of a secret.
-    given = Settings(
-        state_dir=Path("/srv/router"),
-        workers=2,
-        allow_keyless=True,
-        log_text_tenants=frozenset({"acme"}),
-        webhook_url=SecretStr("https://hooks.example/token"),
-        ledger_url=SecretStr("valkey://:password@ledger:6379"),
-        anomaly_calls_per_minute=500,
-    )
-    for name, value in given.environment().items():
-        monkeypatch.setenv(name, value)
-    assert Settings() == given
