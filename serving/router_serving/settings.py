@@ -30,8 +30,8 @@ class Settings(BaseSettings):
         default=1,
         ge=1,
         le=64,
-        description="Processes: more throughput for about 120 MB each, of which they share two thirds, and session memory and "
-        "repeated decision ids are then known per process only.",
+        description="Processes: more throughput for about 120 MB each, two thirds of it shared, "
+        "and session memory and repeated decision ids are then known per process only.",
     )
     allow_keyless: bool = Field(
         default=False,
