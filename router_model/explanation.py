@@ -12,7 +12,7 @@ from router_model import fallback, features
 from router_model.catalog import Catalog
 from router_model.embedding import MATCH_NAMES, MATCH_UNIT, N_MATCH
 from router_model.logged_candidates import candidate_of
-from router_model.logged_decision import FIRST_SCHEMA, read
+from router_model.logged_decision import FIRST_SCHEMA, own_of, read
 from router_model.policy import ABSTAINED, CHEAPEST_ADEQUATE, HIGHEST_P, CheapestAdequate
 from router_model.predictor import BoundPredictor
 from router_model.rules import rules_of
@@ -37,20 +37,22 @@ def explain(
 ) -> dict[str, Any]:
     """The record's own fields, contributions per candidate, and what would have changed it.
 
-    `rules` says in dollars what each rule meant (`router_model.rules`).
+    `rules` says in dollars what each rule meant (`router_model.rules`). Where the caller kept its
+    own model, all of this is about what the router would have decided (`shadow`).
     Contributions are log-odds of being adequate before calibration: the linear score's terms
     plus the trees' SHAP values, text dimensions summed under "text_meaning" and everything
     that belongs to the model alone under "model_itself".
     """
-    candidates = [candidate_of(entry) for entry in record.get("candidates") or ()]
+    own = own_of(record)
+    candidates = [candidate_of(entry) for entry in own.get("candidates") or ()]
     logged = dict(record.get("versions") or {})
     kept = {key: value for key, value in record.items() if key not in ("features", "embedding")}
     current: dict[str, Any] = msgspec.to_builtins(versions)
     return {
         **kept,
-        "rules": _rules(record, candidates, catalog, chooser, dimension),
-        "contributions": _contributions(record, chooser.scorer.bound, candidates),
-        "would_change": _alternatives(record, candidates, chooser.policy),
+        "rules": _rules(own, candidates, catalog, chooser, dimension),
+        "contributions": _contributions(own, chooser.scorer.bound, candidates),
+        "would_change": _unrouted(own, record) + _alternatives(own, candidates, chooser.policy),
         "prices": {
             c.model: msgspec.to_builtins(catalog.models[c.model].price)
             for c in candidates
@@ -70,7 +72,7 @@ def _rules(
 ) -> list[dict[str, Any]]:
     """Every rule with its dollars; empty where the row does not hold what they read."""
     is_old = (record.get("schema") or 0) < FIRST_SCHEMA or record.get("situation") is None
-    if is_old or not _is_predicted(record):
+    if is_old or not candidates or not _is_predicted(record):
         return []
     return rules_of(
         read(record),
@@ -130,6 +132,14 @@ def _largest(row: Floats, values: NDArray[np.float32]) -> list[dict[str, Any]]:
         }
         for index in order
     ]
+
+
+def _unrouted(own: Mapping[str, Any], record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """That the session is not routed, where that is what keeps the router's choice away."""
+    if own is record or own["model"] is None:
+        return []
+    setting = "the session were routed (`adoption` in tenants.toml)"
+    return [{"model": own["model"], "if": setting}]
 
 
 def _alternatives(

@@ -11,6 +11,7 @@ from msgspec import Struct
 from router_model import fallback, features
 from router_model.embedding import N_MATCH
 from router_model.errors import LogError
+from router_model.incumbent import NAME as INCUMBENT
 from router_model.scoring import NO_VECTOR, Asking, Situation, Vector
 from router_model.session_view import SessionView
 from router_model.terms import Exploration
@@ -66,6 +67,32 @@ class LoggedDecision(Struct, frozen=True, kw_only=True):
     overrides: PolicyOverrides | None = None
     max_output_tokens: int | None = None
     min_adequacy: float | None = None
+
+
+def own_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row as if the router's own decision had been carried out; the row itself if it was.
+
+    Where a caller kept its own model, the row holds the router's decision as its `shadow`, and the
+    caller's model is the last candidate if it is an excluded one. `model` is None where the router
+    had nothing to choose.
+    """
+    if record.get("policy") != INCUMBENT:
+        return record
+    shadow, excluded = record.get("shadow") or {}, record.get("excluded") or {}
+    distribution = shadow.get("distribution") or {}
+    candidates = [
+        {**entry, "probability": distribution.get(entry["model"], 0.0)}
+        for entry in record.get("candidates") or ()
+        if entry["model"] not in excluded
+    ]
+    model = shadow.get("model")
+    return {
+        **record,
+        "model": model,
+        "reason": shadow.get("reason"),
+        "propensity": distribution.get(model),
+        "candidates": candidates,
+    }
 
 
 def read(record: Mapping[str, Any]) -> LoggedDecision:

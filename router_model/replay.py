@@ -12,7 +12,7 @@ from router_model.errors import LogError
 from router_model.exploration import BEFOREHAND
 from router_model.in_effect import objective_of
 from router_model.logged_decision import FIRST_SCHEMA as FIRST_SCHEMA
-from router_model.logged_decision import LoggedDecision, read, situation_of
+from router_model.logged_decision import LoggedDecision, own_of, read, situation_of
 from router_model.policy import Choice, draw
 from router_model.router import Router
 from router_model.terms import Exploration
@@ -44,12 +44,13 @@ class Replayed(Struct, frozen=True, kw_only=True):
 def replay(record: Mapping[str, Any], router: Router) -> Replayed:
     """The decision of a row of the log, made again by the router of the same versions.
 
+    Where the caller kept its own model, that is the decision which was not carried out.
     Predicted from the logged features, priced with what was known of the session, chosen among
     the models that were admissible then, under the logged threshold and exploration, drawn by the
     decision_id. Probabilities, costs and p are compared with a relative tolerance of 1e-9.
     Raises LogError for a row that does not hold all of that, or was made with other versions.
     """
-    logged = read(record)
+    logged = read(own_of(record))
     if logged.versions != router.versions:
         raise LogError(
             f"versions: decision {logged.decision_id!r} was made with {logged.versions}, "

@@ -199,8 +199,7 @@ class Router:
     def explain(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Why a logged decision came out as it did; `record` is its row in the log.
 
-        Contributions are recomputed from the logged features with this router; where its
-        versions differ from the logged ones, the answer says so.
+        Contributions are computed with this router; the answer says if its versions are others.
         """
         return explanation.explain(
             record,

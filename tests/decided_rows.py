@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from router_data.rows import decision_row
+from router_data.rows import decision_row, shadow_row
+from router_model.incumbent import NAME as INCUMBENT
 from router_model.router import Router
 from router_model.scoring import asking_of, logged_situation
 from router_model.session_view import NO_SESSION, SessionView
@@ -21,6 +22,7 @@ def logged_row(
     session: SessionView = NO_SESSION,
     terms: Terms = NO_TERMS,
     skip: str = "",
+    incumbent: str | None = None,
     **overrides: Any,
 ) -> dict[str, Any]:
     """The row of a decision, once through JSON as in the log."""
@@ -37,7 +39,9 @@ def logged_row(
         embedding=embedding,
         terms=terms,
         skip=skip,
+        incumbent=incumbent,
     )
+    kept = decision.policy == INCUMBENT
     row = decision_row(
         decision,
         caller=caller,
@@ -52,6 +56,7 @@ def logged_row(
         min_adequacy=decision.min_adequacy,
         contract=decision.contract,
         exploration=decision.exploration,
+        shadow=shadow_row(decision.versions.artifact, decision.shadow) if kept else None,
         situation=logged_situation(session=session, asking=asking_of(request), load={}),
     )
     content: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(row))

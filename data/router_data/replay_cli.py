@@ -15,6 +15,7 @@ from router_data.store import Store
 from router_model.artifact import read_manifest
 from router_model.catalog import load_catalog
 from router_model.errors import ArtifactError, LogError, RouterError
+from router_model.incumbent import NAME as INCUMBENT
 from router_model.replay import FIRST_SCHEMA, Replayed, replay
 from router_model.router import CATALOG_FILE, Router
 from router_model.types import Versions
@@ -23,7 +24,12 @@ STARTER = Path(str(files("router_model"))) / "starter"
 PAGE_ROWS = 2_000
 N_SHOWN = 20
 _FOLDERS = ("artifact", "artifact.v*", "challenger*")
-_LIVE = "feedback = 'bandit' and dataset is null and (? is null or decision_id = ?)"
+# Where the caller kept its own model, what the router would have decided is replayed.
+_LIVE = f"""
+    (feedback = 'bandit'
+     or (policy = '{INCUMBENT}' and json_extract_string(shadow, '$.model') is not null))
+    and dataset is null and (? is null or decision_id = ?)
+"""
 _VERSIONS = f"""
     select versions.artifact as artifact, versions.catalog as "catalog", versions.policy as policy,
            coalesce("schema", 0) >= ? as is_whole, count(*) as n
@@ -191,7 +197,7 @@ def _rows(store: Store, decision_id: str | None) -> Iterator[dict[str, Any]]:
         for row in page:
             yield row | {
                 name: msgspec.json.decode(row[name] or b"null")
-                for name in ("candidates", "situation")
+                for name in ("candidates", "excluded", "shadow", "situation")
             }
         if len(page) < PAGE_ROWS:
             return

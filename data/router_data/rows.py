@@ -8,7 +8,8 @@ Schema 2 adds to a decision what the request limited (`overrides`, `max_output_t
 in effect (`min_adequacy`, `contract`, `exploration`, `rollout`) and what another artifact would
 have done (`shadow`). Schema 3 adds what was known of the session and the call (`situation`) and
 what tied the call to a model (`lock`); candidates carry warmth, validity, both latencies and what
-they cost the session later. Rows of older schemas lack these fields and are read all the same.
+they cost the session later. Rows of older schemas lack these fields and are read all the same,
+and so do earlier rows of this one: `adoption` and `took_us`.
 """
 
 import base64
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router_model.features import SCHEMA, Context
+from router_model.incumbent import NAME as INCUMBENT
 from router_model.types import (
     Caller,
     Candidate,
@@ -56,6 +58,8 @@ def decision_row(
     rollout: str | None = None,
     shadow: msgspec.Struct | Mapping[str, Any] | None = None,
     situation: Mapping[str, Any] | None = None,
+    adoption: msgspec.Struct | Mapping[str, Any] | None = None,
+    took_us: int | None = None,
 ) -> dict[str, Any]:
     """The log row of one decision; `encoder` is the hash of the text encoder.
 
@@ -63,8 +67,11 @@ def decision_row(
     `text` is logged only when given: pass it for tenants that opted in. `min_adequacy` is the
     threshold in effect (None: none) and `contract` what set it; `overrides` are as the request
     gave them. `exploration` holds share, floor, budget_left_usd and off; `rollout` is "champion"
-    or "canary"; `shadow` is the choice of an artifact that only watches. `situation` is what a
-    replay needs beside the features (`router_model.scoring.logged_situation`).
+    or "canary"; `shadow` is the choice of an artifact that only watches, or the one that was not
+    taken because the caller keeps its own model (`shadow_row`). `situation` is what a
+    replay needs beside the features (`router_model.scoring.logged_situation`). `adoption` holds
+    the session's arm, "router" or "incumbent", and the share of sessions that is routed; None is
+    all of them. `took_us` are the microseconds that the decision took this machine.
     """
     row = {
         "schema": ROW_SCHEMA,
@@ -91,6 +98,8 @@ def decision_row(
         "rollout": rollout,
         "shadow": msgspec.to_builtins(shadow),
         "situation": situation,
+        "adoption": msgspec.to_builtins(adoption),
+        "took_us": took_us,
         **_choice(decision),
     }
     return row if text is None else row | {"text": text}
@@ -106,7 +115,8 @@ def _choice(decision: Decision) -> dict[str, Any]:
         "propensity": decision.propensity,
         "policy": decision.policy,
         "reason": decision.reason,
-        "feedback": "bandit",
+        # Nobody drew the model that a caller uses anyway.
+        "feedback": "observational" if decision.policy == INCUMBENT else "bandit",
         "fallbacks": decision.fallbacks,
         "lock": decision.lock,
         "excluded": decision.excluded,
@@ -116,6 +126,24 @@ def _choice(decision: Decision) -> dict[str, Any]:
         "dataset": None,
         "task": None,
         "group": None,
+    }
+
+
+def shadow_row(artifact: str, decision: Decision | None) -> dict[str, Any]:
+    """What a decision that was not carried out says; `model` is null where there was none.
+
+    `decision` is that of the `artifact` version.
+    """
+    row: dict[str, Any] = {"artifact": artifact}
+    if decision is None:
+        unknown = dict.fromkeys(("p_adequate", "expected_cost", "reason"))
+        return row | {"model": None, "distribution": {}, **unknown}
+    return row | {
+        "model": decision.model,
+        "distribution": decision.distribution,
+        "p_adequate": decision.expected.p_adequate,
+        "expected_cost": decision.expected.cost_usd,
+        "reason": decision.reason,
     }
 
 

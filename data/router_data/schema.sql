@@ -19,7 +19,9 @@ create type decision_row as struct(
     exploration struct("share" double, "floor" double, budget_left_usd double, "off" varchar),
     rollout varchar, shadow json,
     -- Since schema 3; NULL in older rows.
-    situation json, "lock" varchar
+    situation json, "lock" varchar,
+    -- "router" or "incumbent", and the share of sessions that is routed; NULL: all are.
+    adoption struct(arm varchar, "share" double), took_us bigint
 );
 
 create type outcome_row as struct(
@@ -163,7 +165,7 @@ create macro conflicting_until(until_ms) as table
     contents as (
         select d.tenant, d.decision_id,
                hash(*columns(d.* exclude (ts_ms, segment, line, candidates, excluded, fallbacks,
-                                          exploration, shadow, "text", situation)),
+                                          exploration, shadow, "text", situation, took_us)),
                     list_transform(options(d.candidates), lambda x: [x.model, x.probability::varchar])
                ) as content
         from all_decisions d

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from router_model import formats
+from router_model.incumbent import NAME as INCUMBENT
 from router_model.session_view import SessionView
-from router_model.types import WireFormat
+from router_model.types import Decision, WireFormat
 from router_serving.call import Call
 from router_serving.decided import Decided
 from router_serving.envelope import BYTE_ORDER_MARK
@@ -24,6 +25,12 @@ class Answered(Struct, frozen=True):
     stages: Mapping[str, int]
     decided: Decided | None
 
+    @property
+    def decided_ns(self) -> int:
+        """Nanoseconds from the call's turn to its decision."""
+        waited = sum(self.stages.get(name, 0) for name in ("read", "wait", "admit"))
+        return self.stages["total"] - waited
+
 
 def seen_as(session: SessionView) -> str:
     """What is known of a call's session, for the metrics.
@@ -34,6 +41,13 @@ def seen_as(session: SessionView) -> str:
     if session.is_lost:
         return "lost"
     return "known" if session.turn else "new"
+
+
+def explored_as(decision: Decision) -> str:
+    """Whether a decision explored, for the metrics: "on", or why not."""
+    if decision.policy == INCUMBENT:
+        return INCUMBENT
+    return decision.exploration.off or "on"
 
 
 def wire_format_of(call: Call) -> WireFormat:

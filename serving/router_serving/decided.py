@@ -9,14 +9,16 @@ import structlog
 from msgspec import Struct, structs
 from numpy.typing import NDArray
 
-from router_data.rows import decision_row
+from router_data.rows import decision_row, shadow_row
 from router_model.errors import NoAdmissibleModelError
 from router_model.features import Context
+from router_model.incumbent import NAME as INCUMBENT
 from router_model.router import Router
 from router_model.scoring import Asking, asking_of, logged_situation
 from router_model.session_view import SessionView
 from router_model.terms import Terms
 from router_model.types import Decision, Request, WireFormat
+from router_serving.adoption import Place
 from router_serving.call import Call
 from router_serving.canary import Side
 from router_serving.redaction import as_name
@@ -28,7 +30,9 @@ class Asked(Struct, frozen=True, kw_only=True):
     """One call as far as it is known before the decision, with the router that will take it.
 
     `side` and `other` are set while a rollout is in force; `other` is the router that does not
-    decide, where its decision is to be logged. `skip` says why nothing is predicted, or is "".
+    decide, where its decision is to be logged. `place` is set while not every session is routed,
+    `incumbent` where this one keeps the model that its caller uses.
+    `skip` says why nothing is predicted, or is "".
     """
 
     call: Call
@@ -40,6 +44,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     router: Router
     side: Side | None = None
     other: Router | None = None
+    place: Place | None = None
+    incumbent: str | None = None
     skip: str = ""
 
 
@@ -53,7 +59,9 @@ class Decided(Struct, frozen=True):
     load: Mapping[str, int]
 
 
-def row_of(decided: Decided, *, is_text_logged: bool) -> Mapping[str, Any]:
+def row_of(
+    decided: Decided, *, is_text_logged: bool, took_us: int | None = None
+) -> Mapping[str, Any]:
     """The row of a decision; the prompt's text only where its tenant opted in."""
     asked, decision = decided.asked, decided.decision
     row = decision_row(
@@ -75,7 +83,9 @@ def row_of(decided: Decided, *, is_text_logged: bool) -> Mapping[str, Any]:
         situation=logged_situation(
             session=decided.session, asking=_kept(asking_of(asked.request)), load=decided.load
         ),
-        shadow=None if asked.other is None else shadow_of(decided, asked.other),
+        shadow=_shadow(decided),
+        adoption=asked.place,
+        took_us=took_us,
     )
     return row | {"requested_model": as_name(asked.request.requested_model)}
 
@@ -85,21 +95,24 @@ def _kept(asking: Asking) -> Asking:
     return asking if tier is None else structs.replace(asking, service_tier=as_name(tier))
 
 
+def _shadow(decided: Decided) -> Mapping[str, Any] | None:
+    """What was not carried out: our own decision, or that of the other artifact."""
+    asked = decided.asked
+    if decided.decision.policy == INCUMBENT:
+        return shadow_row(asked.router.versions.artifact, decided.decision.shadow)
+    return None if asked.other is None else shadow_of(decided, asked.other)
+
+
 def shadow_of(decided: Decided, other: Router) -> Mapping[str, Any]:
     """What the other artifact would have decided; `model` is null where it decides nothing."""
-    shadow: dict[str, Any] = {"artifact": other.versions.artifact, "model": None}
+    artifact = other.versions.artifact
     try:
         decision = _decided_by(other, decided)
     except Exception as error:  # noqa: BLE001  # the decision that counts is logged all the same
         if not isinstance(error, NoAdmissibleModelError):
-            _log.exception("shadow.failed", artifact=other.versions.artifact)
-        return shadow | {"distribution": {}, "p_adequate": None, "expected_cost": None}
-    return shadow | {
-        "model": decision.model,
-        "distribution": decision.distribution,
-        "p_adequate": decision.expected.p_adequate,
-        "expected_cost": decision.expected.cost_usd,
-    }
+            _log.exception("shadow.failed", artifact=artifact)
+        return shadow_row(artifact, None)
+    return shadow_row(artifact, decision)
 
 
 def _decided_by(other: Router, decided: Decided) -> Decision:

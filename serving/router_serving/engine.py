@@ -4,7 +4,6 @@
 """
 
 import time
-from collections.abc import Mapping
 
 from msgspec import structs
 from ulid import ULID
@@ -15,7 +14,8 @@ from router_model.router import Router
 from router_model.session import session_id
 from router_model.terms import Allowance, Terms
 from router_model.types import Caller, Decision, Outcome
-from router_serving.answered import Answered, seen_as, stages_of, wire_format_of
+from router_serving.adoption import AdoptionCounts, Place, is_kept
+from router_serving.answered import Answered, explored_as, seen_as, stages_of, wire_format_of
 from router_serving.call import Call
 from router_serving.canary import CANARY, Side
 from router_serving.decided import Asked, Decided, row_of
@@ -60,6 +60,7 @@ class Engine:
         self.recent = RecentAnswers(settings.recent_decisions)
         self.sessions = SessionMemory(settings.session_entries)
         self._load = LoadGauge()
+        self._arms = AdoptionCounts(metrics.registry)
         metrics.serving(router.versions)
 
     @property
@@ -98,7 +99,8 @@ class Engine:
         is waited for here but the ledger, and that only where the lease of a limit runs short.
         """
         turn_ns = time.perf_counter_ns()
-        limits = self._tenants.of(call.caller.tenant).limits
+        tenant = self._tenants.of(call.caller.tenant)
+        limits = tenant.limits
         admission = await self._admitted(call.payer, limits)
         marks = [started_ns, turn_ns - waited_ns, turn_ns, time.perf_counter_ns()]
         wire_format = wire_format_of(call)
@@ -107,7 +109,11 @@ class Engine:
         if (given := self._given_before(call, content_hash)) is not None:
             return Answered(given, {"total": time.perf_counter_ns() - started_ns}, None)
         session = as_name(session_id(request, call.headers, call.caller))
-        router, side, other = self._sides(call.caller.tenant, session)
+        place = tenant.adoption.place(call.caller.tenant, session)
+        router, side, other = self._sides(call.caller.tenant, session, place)
+        incumbent = tenant.adoption.incumbent_for(
+            place, request, router.catalog, allowed=tenant.terms.models
+        )
         marks.append(time.perf_counter_ns())
         context = router.context(request)
         check_tokens(request, limits, input_tokens=context.input_tokens)
@@ -126,6 +132,8 @@ class Engine:
                 router=router,
                 side=side,
                 other=other,
+                place=place,
+                incumbent=incumbent,
                 skip=skip,
             ),
             admission,
@@ -154,13 +162,15 @@ class Engine:
             reason=decision.reason,
             excluded=decision.excluded,
             stages=answered.stages,
-            exploration=decision.exploration.off or "on",
+            exploration=explored_as(decision),
             expected_regret_usd=decision.expected_regret_usd,
             side=decided.asked.side,
             session=seen_as(decided.session),
         )
+        self._arms.decided(decided.asked.place, decision)
         is_text_logged = decided.asked.call.caller.tenant in self._settings.log_text_tenants
-        self._writer.offer(row_of(decided, is_text_logged=is_text_logged))
+        took_us = answered.decided_ns // 1000
+        self._writer.offer(row_of(decided, is_text_logged=is_text_logged, took_us=took_us))
 
     def observe(self, outcome: Outcome, *, tenant: str) -> tuple[Rollout, str] | None:
         """Learn what became of a call; returns what a rollout broke when it has to be stopped.
@@ -203,10 +213,15 @@ class Engine:
             call.caller.tenant, own_id, request_hash=content_hash, overrides=call.overrides
         )
 
-    def _sides(self, tenant: str, session: str) -> tuple[Router, Side | None, Router | None]:
-        """The router that decides, its side, and the other one if its decision is logged too."""
+    def _sides(
+        self, tenant: str, session: str, place: Place | None
+    ) -> tuple[Router, Side | None, Router | None]:
+        """The router that decides, its side, and the other one if its decision is logged too.
+
+        A session that keeps its own model has no part in a rollout.
+        """
         champion, rollout = self._router, self._rollout
-        if rollout is None or rollout.version == champion.versions.artifact:
+        if rollout is None or is_kept(place) or rollout.version == champion.versions.artifact:
             return champion, None, None
         side = rollout.side(tenant, session)
         pair = (champion, rollout.router) if side != CANARY else (rollout.router, champion)
@@ -227,7 +242,7 @@ class Engine:
             now_s=now_s,
             step_type=asked.context.step_type,
         )
-        load = self._load_of(router)
+        load = self._load.by_model(tuple(router.catalog.models), n_workers=self._settings.workers)
         decision_id = caller.decision_id or str(ULID())
 
         def decide(allowance: Allowance | None) -> Decision:
@@ -242,6 +257,7 @@ class Engine:
                 embedding=asked.embedding,
                 terms=terms if allowance is None else structs.replace(terms, allowance=allowance),
                 skip=asked.skip,
+                incumbent=asked.incumbent,
             )
 
         if admission is None:
@@ -262,15 +278,6 @@ class Engine:
             pin_session=asked.call.overrides.pin_session,
         )
         return Decided(asked, decision, terms, session, load)
-
-    def _load_of(self, router: Router) -> Mapping[str, int]:
-        """Calls that each model got in the last minute, those without any left out.
-
-        Workers are taken to share the calls evenly: training counts those of all of them.
-        """
-        models, n_workers = tuple(router.catalog.models), self._settings.workers
-        counts = zip(models, self._load.of(models), strict=True)
-        return {model: int(count) * n_workers for model, count in counts if count}
 
     def _terms(
         self, tenant: str, router: Router, admission: Admission | None, *, day: int

@@ -2,7 +2,7 @@
 
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 WINDOW_S = 60
 
@@ -30,6 +30,14 @@ class LoadGauge:
         second = int(self._clock())
         rings = (self._models.get(model) for model in models)
         return tuple(0.0 if ring is None else float(ring.total_at(second)) for ring in rings)
+
+    def by_model(self, models: Sequence[str], *, n_workers: int) -> Mapping[str, int]:
+        """Calls of the last minute by model, those without any left out.
+
+        Workers are taken to share the calls evenly: training counts those of all of them.
+        """
+        counts = zip(models, self.of(models), strict=True)
+        return {model: int(count) * n_workers for model, count in counts if count}
 
 
 class _Ring:

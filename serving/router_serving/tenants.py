@@ -1,4 +1,4 @@
-"""The settings of tenants: quality contract, exploration, pinned models, limits and budgets.
+"""The settings of tenants: quality contract, exploration, pins, limits and budgets, adoption.
 
 They lie in `<state>/tenants.toml`, or where ROUTER_TENANTS says:
 
@@ -19,6 +19,8 @@ They lie in `<state>/tenants.toml`, or where ROUTER_TENANTS says:
     user_usd_per_month_soft = 40.0        # beyond it a user gets cheaper models:
     user_min_adequacy = 0.5               # those with at least this P(adequate)
     timezone = "Europe/Berlin"
+    adoption = 0.1                        # sessions that are routed: "observe", a share, "full"
+    incumbent = "claude-sonnet-4-6"       # answers the others where they name no model
     [tenants.acme]
     models = ["claude-haiku-4-5"]         # pin: no other model answers
 
@@ -38,6 +40,7 @@ from router_model.catalog import Catalog, model_ids, unknown_models
 from router_model.exploration import MICRO
 from router_model.policy import MAX_EXPLORATION
 from router_model.terms import Exploration, QualityContract, Terms
+from router_serving.adoption import EVERYBODY, Adoption, adoption_of
 from router_serving.errors import TenantsError
 from router_serving.ledger.limits import NO_LIMITS, Limits
 from router_serving.settings import Settings
@@ -72,6 +75,8 @@ class TenantTable(BaseModel):
     user_usd_per_month_soft: _Usd | None = None
     user_min_adequacy: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     timezone: str | None = None
+    adoption: object = None
+    incumbent: str | None = None
 
 
 class TenantsFile(BaseModel):
@@ -89,6 +94,7 @@ class TenantSettings(Struct, frozen=True):
     terms: Terms
     budget_microusd_per_day: int | None = None
     limits: Limits = NO_LIMITS
+    adoption: Adoption = EVERYBODY
 
 
 class Tenants(Struct, frozen=True):
@@ -177,14 +183,24 @@ def _settings_of(
     contract = None
     if table.alpha is not None and table.delta is not None:
         contract = QualityContract(alpha=table.alpha, delta=table.delta)
-    budget = table.exploration_budget_usd_per_day
     terms = Terms(
         contract=contract,
         min_adequacy=settings.min_adequacy,
         exploration=_exploration(place, table),
         models=_models(place, table, catalog),
     )
-    return TenantSettings(terms, _microusd(budget), _limits(place, table))
+    return TenantSettings(
+        terms,
+        budget_microusd_per_day=_microusd(table.exploration_budget_usd_per_day),
+        limits=_limits(place, table),
+        adoption=adoption_of(
+            place,
+            adoption=table.adoption,
+            incumbent=table.incumbent,
+            models=terms.models,
+            catalog=catalog,
+        ),
+    )
 
 
 def _limits(place: str, table: TenantTable) -> Limits:
