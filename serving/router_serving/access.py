@@ -187,6 +187,7 @@ def needs(scope: Scope) -> Any:
     return Security(RightsTo(scope), scopes=[scope])
 
 
+Asker = Annotated[Rights, needs("route")]
 Reporter = Annotated[Rights, needs("outcomes")]
 Reader = Annotated[Rights, needs("read")]
 Admin = Annotated[Rights, needs("admin")]

@@ -12,6 +12,7 @@ from router_serving import handlers, openapi, protocol, routes, status
 from router_serving.access import check_keyless
 from router_serving.asgi import Message, Receive, Scope, Send, respond_problem
 from router_serving.errors import ForbiddenError, problem
+from router_serving.hooks import portkey, systemone, wire
 from router_serving.hotpath import AUTHZ, respond_internal
 from router_serving.ledger import budget_routes
 from router_serving.ledger import routes as switch_routes
@@ -108,7 +109,10 @@ def _api(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, 
         # Its own routes would ask nobody for a key: ours are in `status`.
         openapi_url=None,
     )
-    routers = (routes.router, status.router, budget_routes.router, switch_routes.router)
+    routers = (
+        *(routes.router, status.router, budget_routes.router, switch_routes.router),
+        *(systemone.router, portkey.router, wire.router),
+    )
     for router in routers:
         api.include_router(router)
     handlers.install(api, served=[route for router in routers for route in router.routes])

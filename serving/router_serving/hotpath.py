@@ -5,6 +5,7 @@ decision afterwards.
 """
 
 import time
+from collections.abc import Mapping
 
 import msgspec
 import structlog
@@ -47,7 +48,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class DecisionEndpoints:
-    """The two ways to ask for a decision."""
+    """The two ways to ask for a decision, and what those of single gateways share with them."""
 
     def __init__(
         self, engine: Engine, *, access: Access, metrics: Metrics, bodies: Bodies, turns: Turns
@@ -67,7 +68,7 @@ class DecisionEndpoints:
                 raise WrongMethodError(scope["method"], allowed=["POST"])
             headers = headers_of(scope)
             rights = self._access.rights(headers, "route")
-            body = await self._body(receive, headers)
+            body = await self.body(receive, headers)
             waited_ns = await self._turns.take(len(body), connection=connection_of(scope))
             catalog = self._engine.router.catalog
             in_envelope = is_envelope(body)
@@ -83,7 +84,7 @@ class DecisionEndpoints:
             answer = structs.replace(answer, timing_us=timing)
         describe(scope, answered, tenant=call.caller.tenant)
         await respond(send, 200, _encode(answer))
-        self._record(answered)
+        self.record(answered)
 
     async def authz(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer an external authorization call: the decision stands in the headers.
@@ -94,7 +95,7 @@ class DecisionEndpoints:
         try:
             headers = headers_of(scope)
             rights = self._access.rights(headers, "route")
-            body = await self._body(receive, headers, may_be_empty=scope["method"] in _BODYLESS)
+            body = await self.body(receive, headers, may_be_empty=scope["method"] in _BODYLESS)
             if not body:
                 await respond(send, 200, b"", headers=[(b"x-router-skipped", b"no body")])
                 return
@@ -107,19 +108,28 @@ class DecisionEndpoints:
             await self._refuse(send, error)
             return
         await respond(send, 200, b"", headers=decision_headers(answered.answer))
-        self._record(answered)
+        self.record(answered)
 
-    async def _body(
-        self, receive: Receive, headers: dict[str, str], *, may_be_empty: bool = False
+    async def body(
+        self, receive: Receive, headers: Mapping[str, str], *, may_be_empty: bool = False
     ) -> bytes:
+        """The body of a call for a decision, where one more may wait for its own."""
         self._turns.check()  # where nobody may wait any more, no body is read
         body = await self._bodies.read(receive, headers)
         if not body and not may_be_empty:
             raise MalformedJsonError("body", "nothing", "a JSON object")
         return body
 
-    def _record(self, answered: Answered) -> None:
-        self._turns.spent(decided_ns(answered))
+    async def ask(self, call: Call, scope: Scope, *, started_ns: int) -> Answered:
+        """The decision for a call that a gateway's own endpoint has read; `record` it afterwards."""
+        waited_ns = await self._turns.take(len(call.body), connection=connection_of(scope))
+        answered = await self._engine.answer(call, started_ns=started_ns, waited_ns=waited_ns)
+        describe(scope, answered, tenant=call.caller.tenant)
+        return answered
+
+    def record(self, answered: Answered) -> None:
+        """Count and log a decision whose answer was sent; nothing is raised."""
+        self._turns.spent(answered.decided_ns)
         try:
             self._engine.record(answered)
         except Exception:  # noqa: BLE001  # the answer is out: a failed row is no 500
@@ -137,12 +147,6 @@ class DecisionEndpoints:
         self._metrics.refused(error.code)
         status, body = problem(error, field_prefix=prefix)
         await respond_problem(send, status, body, headers=problem_headers(error))
-
-
-def decided_ns(answered: Answered) -> int:
-    """Nanoseconds from the call's turn to its decision."""
-    stages = answered.stages
-    return stages["total"] - sum(stages.get(name, 0) for name in ("read", "wait", "admit"))
 
 
 def decision_headers(answer: RouteAnswer) -> list[tuple[bytes, bytes]]:

@@ -11,6 +11,13 @@ from fastapi.openapi.utils import get_openapi
 
 from router_serving.access import needs
 from router_serving.errors import PROBLEM_TYPE, STATUS
+from router_serving.hooks.schemas import (
+    PortkeyAnswerBody,
+    PortkeyBody,
+    SystemOneAnswerBody,
+    SystemOneBody,
+    WireOutcomeBody,
+)
 from router_serving.schemas import (
     OutcomeBody,
     OutcomesAccepted,
@@ -99,6 +106,48 @@ async def outcomes(
     attempt counts. With a key of one tenant every outcome is that tenant's. With any other, an
     outcome without `x-router-tenant` belongs to the tenant of its decision, as far as this process
     remembers it, else to "default"; where several tenants have the decision_id, it is refused.
+    """
+
+
+@declared.post(
+    "/outcomes/wire",
+    dependencies=[needs("outcomes")],
+    response_model=OutcomesAccepted,
+    responses=problems(400, 408, 413, 415, 422, 429, 431, 500, 503),
+)
+async def wire_outcome(
+    body: WireOutcomeBody, x_router_tenant: Annotated[str | None, Header()] = None
+) -> None:
+    """Report an answer as it went over the wire, for gateways that can't read it.
+
+    Usage, errors, the validity of tool calls and signals are read from the bodies; what else
+    stands in the report, as in `/outcomes`, wins over them. The bodies are not kept.
+    """
+
+
+@declared.post(
+    "/v1/systemone",
+    dependencies=[needs("route")],
+    response_model=SystemOneAnswerBody,
+    responses=problems(400, 408, 409, 413, 415, 422, 429, 431, 500, 503),
+)
+async def systemone(body: SystemOneBody) -> None:
+    """Say which tier a text belongs to, as the classifier of LiteLLM's complexity router.
+
+    The tier is the one that the chosen model stands in, by ROUTER_SYSTEMONE_TIERS.
+    """
+
+
+@declared.post(
+    "/portkey",
+    dependencies=[needs("route")],
+    response_model=PortkeyAnswerBody,
+    responses=problems(400, 408, 409, 413, 415, 422, 429, 431, 500, 503),
+)
+async def portkey(body: PortkeyBody) -> None:
+    """Set the model of a request and report its answer, as a webhook of Portkey's gateway.
+
+    After a request the key needs the scope `outcomes` too.
     """
 
 

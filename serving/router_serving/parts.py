@@ -12,6 +12,8 @@ from router_serving.connections import Connections
 from router_serving.drift import DRIFT_FILE, DriftFile
 from router_serving.engine import Engine
 from router_serving.history import History
+from router_serving.hooks.pending import PendingDecisions
+from router_serving.hooks.retries import Retries
 from router_serving.hotpath import DecisionEndpoints
 from router_serving.keys import KEYS_FILE
 from router_serving.ledger.ledger import Ledger
@@ -51,6 +53,8 @@ class Running(Struct, frozen=True, kw_only=True):
     vitals: Vitals
     tracing: Tracing
     endpoints: DecisionEndpoints
+    pending: PendingDecisions
+    retries: Retries
 
 
 def built(settings: Settings, loaded: Loaded, metrics: Metrics, ledger: Ledger) -> Running:
@@ -90,6 +94,8 @@ def built(settings: Settings, loaded: Loaded, metrics: Metrics, ledger: Ledger) 
         tracing=started_tracing(),
         connections=Connections(settings, registry=metrics.registry),
         endpoints=_endpoints(settings, metrics, engine, access, bodies),
+        pending=PendingDecisions(),
+        retries=Retries(),
     )
 
 

@@ -55,23 +55,29 @@ async def post_outcomes(
     """Make outcomes durable, then acknowledge them."""
     body = await parts.bodies.read(request.receive, request.headers)
     outcomes = outcomes_in(body, max_outcomes=parts.settings.max_outcomes)
-    tenant = named_tenant(rights, x_router_tenant)
+    return as_json(await report(parts, outcomes, tenant=named_tenant(rights, x_router_tenant)))
+
+
+async def report(
+    parts: Running, outcomes: Sequence[Outcome], *, tenant: str | None
+) -> Mapping[str, Any]:
+    """Make outcomes durable, settle and learn from them; returns what the caller is told."""
     reports = reports_of(outcomes, tenant=tenant, recent=parts.engine.recent)
     now_ms = time.time_ns() // 1_000_000
-    rows = [outcome_row(report.outcome, tenant=report.tenant, now_ms=now_ms) for report in reports]
+    rows = [outcome_row(one.outcome, tenant=one.tenant, now_ms=now_ms) for one in reports]
     # Acknowledged once both have it; saying it again changes nothing in either.
     await asyncio.gather(
         parts.writer.commit(rows),
         parts.ledger.settle(
-            [(report.outcome, report.tenant) for report in reports],
+            [(one.outcome, one.tenant) for one in reports],
             limits_of=lambda tenant: parts.engine.tenants.of(tenant).limits,
             catalog=parts.engine.router.catalog,
         ),
     )
-    for report in reports:
-        await _learn(parts, report)
-    unmatched = [report.outcome.decision_id for report in reports if not report.is_matched]
-    return as_json({"accepted": len(reports), "unmatched": list(dict.fromkeys(unmatched))})
+    for one in reports:
+        await _learn(parts, one)
+    unmatched = [one.outcome.decision_id for one in reports if not one.is_matched]
+    return {"accepted": len(reports), "unmatched": list(dict.fromkeys(unmatched))}
 
 
 async def _learn(parts: Running, report: Report) -> None:

@@ -32,11 +32,18 @@ pytestmark = [pytest.mark.service, requires_starter]
 OPEN = ("/healthz", "/readyz")
 TOLD_TO_ALL = {"status", "warnings", "versions"}
 OF_ALL_TENANTS = ("/metrics", "/switches", "/switches/{subject}")
+SYSTEMONE = {
+    "state": "Rename a variable",
+    "questions": {"tier": {"type": "choice", "criteria": {"claude-haiku-4-5": "simple"}}},
+}
 # A call of each path that only lacks the right to be made; others are made without parameters.
 CALLS: dict[str, dict[str, Any]] = {
     "/route": {"json": CHAT},
     "/authz/{path}": {"json": CHAT},
     "/outcomes": {"json": outcome(decision_id="of-the-matrix")},
+    "/outcomes/wire": {"json": {"decision_id": "of-the-wire", "model": "m"}},
+    "/v1/systemone": {"json": SYSTEMONE},
+    "/portkey": {"json": {"eventType": "beforeRequestHook"}},
     "/spend": {"params": {"group_by": "session"}},
     "/switches/{subject}": {"json": {"reason": "a loop"}},
 }

@@ -1,0 +1,175 @@
+-- Asks the router which model a call gets, rewrites the call, and reports its answer.
+-- One function for each phase of nginx; `setup` belongs into init_by_lua_block.
+local wire = require "wire"
+
+local router = {}
+local settings = {
+  host = "127.0.0.1", port = 8080, -- an address: names would need a `resolver`
+  api_key = nil, -- of scope route and outcomes, of any tenant if $router_tenant is set
+  alias = "auto", -- the model that is asked for where the router decides
+  fallback = nil, -- the model where it can't
+  timeout_ms = 250,
+  kept_bytes = 4194304, -- of an answer; of a longer one both ends
+  tries = 6, -- of a report, over about a minute
+  trip_after = 3, pause_s = 5, -- after so many failures it is not asked for so long
+}
+-- What tells one session from another, as the known clients send it.
+local SESSION_HEADERS = { "x-router-session", "x-claude-code-session-id", "thread-id",
+  "session-id", "x-session-id", "x-session-affinity", "user-agent", "traceparent" }
+
+function router.setup(given)
+  for name, value in pairs(given) do settings[name] = value end
+  assert(settings.fallback, "router: `fallback` names the model for when nobody decides")
+end
+
+-- One HTTP call: status, headers and body, or nil and the reason.
+local function call(path, body, headers, timeout_ms)
+  local socket = ngx.socket.tcp()
+  socket:settimeout(timeout_ms)
+  local ok, err = socket:connect(settings.host, settings.port)
+  if not ok then return nil, err end
+  local lines = { "POST " .. path .. " HTTP/1.1", "host: router", "content-length: " .. #body }
+  headers["x-router-api-key"] = settings.api_key
+  for name, value in pairs(headers) do
+    lines[#lines + 1] = name .. ": " .. value:gsub("[%c]", " ")
+  end
+  ok, err = socket:send({ table.concat(lines, "\r\n"), "\r\n\r\n", body })
+  local first
+  if ok then first, err = socket:receive("*l") end
+  local status = tonumber(first and first:match("^HTTP/1%.1 (%d%d%d)"))
+  if not status then return nil, err or "no HTTP" end
+  local told, line = {}, nil
+  repeat
+    line, err = socket:receive("*l")
+    if not line then return nil, err end
+    local name, value = line:match("^([^:]+):%s*(.-)%s*$")
+    if name then told[name:lower()] = value end
+  until line == ""
+  local length = tonumber(told["content-length"]) or 0
+  local text = length > 0 and socket:receive(length) or ""
+  if not text then return nil, "no body" end
+  socket:setkeepalive(60000, 16)
+  return status, told, text
+end
+
+-- The breaker: a router that hangs is left alone for a while, for all workers.
+local function is_paused() return ngx.shared.router:get("paused") end
+local function failed()
+  local n = ngx.shared.router:incr("failures", 1, 0, settings.pause_s)
+  if n and n >= settings.trip_after then
+    ngx.shared.router:set("paused", true, settings.pause_s)
+  end
+end
+
+local function body_of_request()
+  ngx.req.read_body()
+  local file = ngx.req.get_body_file()
+  if not file then return ngx.req.get_body_data() end
+  local handle = io.open(file, "rb")
+  if not handle then return nil end
+  local raw = handle:read("*a")
+  handle:close()
+  return raw
+end
+
+-- Who calls: the tenant is named by nginx's own configuration, never by the client.
+local function caller()
+  local given, headers = ngx.req.get_headers(0), {}
+  for _, name in ipairs(SESSION_HEADERS) do
+    if type(given[name]) == "string" then headers[name] = given[name] end
+  end
+  local user, tenant = given["x-router-user"], ngx.var.router_tenant
+  headers["x-router-user"] = type(user) == "string" and user or nil
+  headers["x-router-tenant"] = tenant ~= "" and tenant or nil
+  for name in pairs(given) do -- nothing of these goes to the provider
+    if name:find("^x%-router%-") then ngx.req.clear_header(name) end
+  end
+  return headers
+end
+
+-- The decision: a model and its id, or the fallback and why; a limit that is reached is answered.
+local function decided(raw)
+  local headers = caller()
+  if wire.only_counts(ngx.var.uri) then return settings.fallback, nil, "counting" end
+  if is_paused() then return settings.fallback, nil, "paused" end
+  local status, told, text = call("/authz" .. ngx.var.uri, raw, headers, settings.timeout_ms)
+  if status == 200 and told["x-routed-model"] then
+    ngx.shared.router:delete("failures")
+    return told["x-routed-model"], told["x-router-decision-id"]
+  elseif status == 429 then
+    ngx.status = 429
+    ngx.header["content-type"] = "application/problem+json"
+    ngx.header["retry-after"], ngx.header["x-should-retry"] = told["retry-after"],
+      told["x-should-retry"]
+    ngx.print(text)
+    return ngx.exit(429)
+  end
+  if not status or status >= 500 then failed() end
+  local reason = status and "http_" .. status or told
+  ngx.log(ngx.WARN, "router: no decision: ", reason)
+  return settings.fallback, nil, (reason:gsub("[^%w_]+", "_"))
+end
+
+function router.access()
+  local uri, alias, raw = ngx.var.uri, settings.alias, body_of_request()
+  local in_path = wire.path_with_model(uri, alias, settings.fallback)
+  if not raw or not (in_path or wire.model_of(raw) == alias) then return end
+  local model, decision_id, reason = decided(raw)
+  if in_path then
+    ngx.req.set_uri(wire.path_with_model(uri, alias, model))
+  else
+    ngx.req.set_body_data(wire.with_model(raw, alias, model))
+  end
+  ngx.ctx.router = { model = model, decision_id = decision_id, reason = reason, path = uri,
+    raw = decision_id and raw, started = ngx.now() }
+end
+
+function router.header_filter()
+  local routed = ngx.ctx.router
+  if not routed then return end
+  ngx.header["x-routed-model"] = routed.model
+  ngx.header["x-router-decision-id"] = routed.decision_id
+  ngx.header["x-router-fallback"] = routed.reason
+  if routed.decision_id and wire.is_text(ngx.header["content-type"], ngx.header["content-encoding"]) then
+    routed.kept = wire.kept(settings.kept_bytes)
+  end
+end
+
+function router.body_filter()
+  local routed = ngx.ctx.router
+  if routed and routed.kept then routed.kept:add(ngx.arg[1]) end
+end
+
+-- Reports until it is acknowledged, later and later; saying it again changes nothing.
+local function post(premature, body, headers, try)
+  local status, told = call("/outcomes/wire", body, headers, 5000)
+  if status and status < 500 and status ~= 429 then
+    if status >= 300 then ngx.log(ngx.ERR, "router: a report was refused: ", status) end
+    return
+  end
+  if premature or try >= settings.tries then
+    ngx.log(ngx.ERR, "router: a report was lost: ", status or told)
+    return
+  end
+  ngx.timer.at(2 ^ try, post, body, headers, try + 1)
+end
+
+local function report(premature, members, kept, raw, headers)
+  if kept then members.response, members.is_cut = kept:text(), kept.is_cut or members.is_cut end
+  if #raw <= settings.kept_bytes / 2 then members.request = raw end
+  post(premature, wire.report(members), headers, 1)
+end
+
+function router.log()
+  local routed = ngx.ctx.router
+  if not (routed and routed.decision_id) then return end
+  local members = { decision_id = routed.decision_id, model = routed.model, path = routed.path,
+    status = ngx.status, latency_ms = (ngx.now() - routed.started) * 1000 }
+  if ngx.var.request_completion ~= "OK" then members.is_cut = true end -- the client hung up
+  local tenant = ngx.var.router_tenant
+  local headers = { ["x-router-tenant"] = tenant ~= "" and tenant or nil }
+  local ok, err = ngx.timer.at(0, report, members, routed.kept, routed.raw, headers)
+  if not ok then ngx.log(ngx.ERR, "router: a report was lost: ", err) end
+end
+
+return router

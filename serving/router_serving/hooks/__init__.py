@@ -1,0 +1,1 @@
+"""Endpoints in the shapes that gateways dictate."""
