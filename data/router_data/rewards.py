@@ -7,7 +7,8 @@ definition of "adequate" needs no new data. The first rule that applies decides:
 2. a `reward` in [0, 1] is adequate when it reaches `min_reward`;
 3. an `error` is inadequate: the caller got nothing useful;
 4. `tool_call_valid` false is inadequate: the agent can't go on with it;
-5. otherwise the outcome's own weak signals decide: `schema_error`, `retried` (the same step was
+5. otherwise the outcome's own weak signals decide: `schema_error`, `empty_answer` (neither text
+   nor tool calls), `refused`, `truncated` (ended for want of tokens), `retried` (the same step was
    asked again), `user_corrected`, `user_aborted` and `escalated` (the gateway gave the step to a
    stronger model) speak against it when true, `test_passed` for it when true and against it
    when false. Of several the one with the largest weight wins, and against wins a tie;
@@ -28,6 +29,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from router_model.answers import WIRE_SIGNALS
 from router_model.errors import DatasetError
 from router_model.types import Outcome
 
@@ -35,7 +37,7 @@ Floats = NDArray[np.float64]
 
 SESSION_SIGNAL = "session_succeeded"
 # Signals of a step, in no order of importance.
-NEGATIVE_SIGNALS = ("schema_error", "retried", "user_corrected", "user_aborted", "escalated")
+NEGATIVE_SIGNALS = (*WIRE_SIGNALS, "retried", "user_corrected", "user_aborted", "escalated")
 STEP_SIGNALS = (*NEGATIVE_SIGNALS, "test_passed")
 SIGNALS = (*STEP_SIGNALS, SESSION_SIGNAL)
 
@@ -55,6 +57,12 @@ class AdequacyRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Invalid tool calls are inadequate; false where the caller repairs them."""
     schema_error: float = 0.95
     """Weight of an answer that breaks its schema: mechanical, nearly certain."""
+    empty_answer: float = 0.8
+    """Weight of an answer without anything; some models so end a task that is done."""
+    refused: float = 0.7
+    """Weight of a refusal; some requests every model should refuse."""
+    truncated: float = 0.6
+    """Weight of an answer cut off by a limit, which the caller may have set too low."""
     retried: float = 0.6
     """Weight of a step that was asked again; impatience and flaky networks also retry."""
     user_corrected: float = 0.8

@@ -66,12 +66,14 @@ class ToolCall(Struct, frozen=True, gc=False):
 class Answer(Struct, frozen=True, kw_only=True):
     """One answer of a model; of several asked for at once the first.
 
-    `finish` is why it ended, in our words, and `raw_finish` in the provider's; None and "" where
-    it did not say. `refusal` is true where the model or a filter declined. `error` is what went
-    wrong, None where nothing did. `is_complete` says that the provider brought it to an end, also
-    to one for want of tokens: false for a stream that was cut. `has_other_content` marks what is
-    neither text nor a call: images, audio, tools that the provider ran. `n_call_chunks` counts the
-    pieces in which arguments of calls came; 0 where it was not streamed.
+    - `finish` is why it ended in our words, `raw_finish` in the provider's; None and "" if unsaid.
+    - `refusal` is true where the model or a filter declined; its words are the text.
+    - `error` is what went wrong, None where nothing did. Where something that came is not of the
+      format, `is_of_format` is false: that says nothing of the model.
+    - `is_complete`: the provider brought it to an end, be it for want of tokens. False for a
+      stream that was cut.
+    - `has_other_content`: images, audio, tools that the provider ran.
+    - `n_call_chunks` counts the pieces in which arguments of calls were streamed.
     """
 
     text: str = ""
@@ -81,6 +83,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
     model: str | None = None
     error: str | None = None
+    is_of_format: bool = True
     raw_finish: str = ""
     is_complete: bool = False
     has_other_content: bool = False

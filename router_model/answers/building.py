@@ -42,6 +42,7 @@ class Building:
         self.raw_finish = ""
         self.refusal = False
         self.error: str | None = None
+        self.is_of_format = True
         self.is_complete = False
         self.is_terminated = False
         self.has_other_content = False
@@ -76,7 +77,8 @@ class Building:
         if arguments is not None:
             call.pieces = [arguments]
         call.is_closed = True
-        self.has_complete_call = True
+        if not self.has_complete_call:
+            self.has_complete_call = call.kind != "function" or call.call().values is not None
 
     def end(self, raw_finish: object) -> None:
         """Take why the answer ended, if that was said."""
@@ -88,6 +90,12 @@ class Building:
         """Take an error, unless there was one before; null and empty ones are none."""
         if error and self.error is None:
             self.error = error_text(error)
+
+    def fail_to_read(self, reason: str) -> None:
+        """Take that something which came is not of the format."""
+        self.is_of_format = False
+        if self.error is None:
+            self.error = reason[: 2 * MAX_ERROR_CHARS]
 
     def name_model(self, model: object) -> None:
         """Take the name of the model that answers, if it is one."""
@@ -116,6 +124,7 @@ class Building:
             usage=usage_or_none(self.usage),
             model=self.model,
             error=self.error,
+            is_of_format=self.is_of_format,
             raw_finish=self.raw_finish,
             is_complete=self.is_complete,
             has_other_content=self.has_other_content,

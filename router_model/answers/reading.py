@@ -71,9 +71,9 @@ def read_answer(body: bytes | Mapping[str, Any], *, wire_format: WireFormat) -> 
     content = _bytes_of(body)
     building = Building()
     if content is None:
-        building.fail(f"{_NOT_OF_FORMAT}it can't be written as JSON")
+        building.fail_to_read(f"{_NOT_OF_FORMAT}it can't be written as JSON")
     elif len(content) > MAX_BYTES:
-        building.fail(_TOO_LONG)
+        building.fail_to_read(_TOO_LONG)
     elif content.lstrip().startswith(_EVENT_STARTS):
         stream = AnswerStream(wire_format)
         stream.feed(content)
@@ -122,7 +122,7 @@ class AnswerStream:
         """Take the next bytes."""
         self._n_bytes += len(chunk)
         if self._n_bytes > MAX_BYTES:
-            self._building.fail(_TOO_LONG)
+            self._building.fail_to_read(_TOO_LONG)
             self._whole = None
         elif self._whole is not None:
             self._whole.append(chunk)
@@ -147,7 +147,7 @@ class AnswerStream:
             _take(building, rest, self._format)
         elif not self.n_events:
             building = Building()
-            building.fail(self._building.error or "the stream held no event")
+            building.fail_to_read(self._building.error or "the stream held no event")
         return building.answer()
 
     def _begin(self, head: bytes) -> None:
@@ -171,7 +171,7 @@ def _take(building: Building, event: bytes | Mapping[str, Any], wire_format: Wir
     """Take an event; one of another form becomes the answer's error."""
     content = _bytes_of(event)
     if content is None:
-        building.fail("an event is not of this format: it can't be written as JSON")
+        building.fail_to_read("an event is not of this format: it can't be written as JSON")
     elif content.strip() == _OVER:
         building.is_terminated = building.is_complete = True
     else:
@@ -179,7 +179,7 @@ def _take(building: Building, event: bytes | Mapping[str, Any], wire_format: Wir
             jsontext.check_values(content)
             _EVENTS[wire_format](building, content)
         except InvalidRequestError as error:
-            building.fail(f"an event is not of this format: {error}")
+            building.fail_to_read(f"an event is not of this format: {error}")
 
 
 def _read_object(building: Building, content: bytes, wire_format: WireFormat) -> None:
@@ -187,7 +187,10 @@ def _read_object(building: Building, content: bytes, wire_format: WireFormat) ->
         jsontext.check_values(content)
         _WHOLE[wire_format](building, content)
     except InvalidRequestError as error:
-        building.fail(_fault(content) or f"{_NOT_OF_FORMAT}{error}")
+        if fault := _fault(content):
+            building.fail(fault)
+        else:
+            building.fail_to_read(f"{_NOT_OF_FORMAT}{error}")
 
 
 def _read_array(building: Building, content: bytes, wire_format: WireFormat) -> None:
@@ -196,7 +199,7 @@ def _read_array(building: Building, content: bytes, wire_format: WireFormat) -> 
         jsontext.check_values(content)
         events = jsontext.decode(_ARRAY, content)
     except InvalidRequestError as error:
-        building.fail(f"{_NOT_OF_FORMAT}{error}")
+        building.fail_to_read(f"{_NOT_OF_FORMAT}{error}")
         return
     if wire_format is WireFormat.GEMINI and events:
         for event in events:
@@ -204,7 +207,7 @@ def _read_array(building: Building, content: bytes, wire_format: WireFormat) -> 
     elif len(events) == 1:
         _read_object(building, bytes(events[0]), wire_format)
     else:
-        building.fail(f"{_NOT_OF_FORMAT}an array of {len(events)}")
+        building.fail_to_read(f"{_NOT_OF_FORMAT}an array of {len(events)}")
 
 
 def _fault(content: bytes) -> str | None:

@@ -22,6 +22,7 @@ from router_model.answers.answer import Answer, ToolCall
 from router_model.answers.schemas import fits
 from router_model.types import Request, ToolSpec
 
+WIRE_SIGNALS: Final = ("schema_error", "empty_answer", "refused", "truncated")
 MIN_LIMIT: Final = 32
 """Output limits below this many tokens are pings: every answer to them is cut off or empty."""
 

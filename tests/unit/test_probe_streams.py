@@ -3,12 +3,12 @@ from typing import Any
 
 from router_data.probe.asks import Answer
 from router_data.probe.dialects import Dialect
-from router_data.probe.streams import reader_for
+from router_data.probe.streams import StreamReader
 
 
 def read(dialect: Dialect, *events: Any) -> Answer:
     """The answer; events come ten milliseconds apart, the first at 10."""
-    reader = reader_for(dialect)
+    reader = StreamReader(dialect)
     for number, event in enumerate(events, start=1):
         data = event if isinstance(event, str) else json.dumps(event)
         reader.take(data, now_ms=10.0 * number)

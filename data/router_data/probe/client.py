@@ -13,7 +13,7 @@ import msgspec
 from router_data.probe.asks import Answer, Ask, Turn
 from router_data.probe.budget import Budget
 from router_data.probe.dialects import Dialect, body_of, headers_of, read_answer, url_of
-from router_data.probe.streams import StreamReader, reader_for
+from router_data.probe.streams import StreamReader
 from router_model.errors import RouterError
 from router_model.pricing import call_cost, worst_case_cost
 from router_model.tokens import MESSAGE_TOKENS, estimate_tokens
@@ -172,7 +172,7 @@ class Client:
         """The answer as read; whatever goes wrong on the wire becomes its `problem`."""
         import httpx
 
-        reader = reader_for(self.endpoint.dialect)
+        reader = StreamReader(self.endpoint.dialect)
         # A stream that breaks leaves what had come of it.
         reader.answer.status = 0
         try:

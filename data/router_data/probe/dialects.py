@@ -3,17 +3,18 @@
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-import msgspec
-
 from router_data.probe.asks import Answer, Ask, Call, Tool, Turn
-from router_model.errors import InvalidRequestError
-from router_model.types import Usage
-from router_model.usage import usage_of
+from router_model import answers
+from router_model.types import WireFormat
 
 Dialect = Literal["openai", "anthropic"]
 MARKER: Final = {"cache_control": {"type": "ephemeral"}}
 ANTHROPIC_VERSION: Final = "2023-06-01"
 _CACHE_NAMES: Final = ("cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens")
+WIRE_FORMATS: Final[Mapping[Dialect, WireFormat]] = {
+    "openai": WireFormat.OPENAI_CHAT,
+    "anthropic": WireFormat.ANTHROPIC_MESSAGES,
+}
 _PATHS: Final = {"openai": "/chat/completions", "anthropic": "/v1/messages"}
 
 Json = dict[str, Any]
@@ -53,15 +54,25 @@ def body_of(ask: Ask, *, dialect: Dialect, model: str, max_tokens: int, limit_na
 
 def read_answer(document: Mapping[str, Any], *, dialect: Dialect) -> Answer:
     """A whole answer; `problem` says what it lacks."""
-    if document.get("error"):
-        return Answer(status=200, problem="an error", error_text=str(document["error"])[:300])
-    read = _read_openai if dialect == "openai" else _read_anthropic
-    try:
-        answer = read(document)
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        return Answer(status=200, problem=f"answer is not of this format: {error!r}")
-    answer.usage = usage_or_none(document.get("usage"))
-    answer.tells_cache = tells_cache(document.get("usage"))
+    found = answers.read_answer(document, wire_format=WIRE_FORMATS[dialect])
+    answer = Answer(
+        status=200,
+        message=_message(document) if found.error is None else None,
+        tells_cache=tells_cache(document.get("usage")),
+    )
+    return filled(answer, found)
+
+
+def filled(answer: Answer, found: answers.Answer) -> Answer:
+    """The answer with what was read of it."""
+    answer.text = found.text
+    answer.calls = tuple(Call(call.id, call.name, call.arguments) for call in found.calls)
+    answer.finish = found.raw_finish
+    answer.usage = found.usage
+    if not found.is_of_format:
+        answer.problem = found.error or ""
+    elif found.error is not None:
+        answer.problem, answer.error_text = "an error", found.error
     return answer
 
 
@@ -78,16 +89,6 @@ def tells_cache(usage: object) -> bool:
     details = usage.get("prompt_tokens_details")
     inner = details.get("cached_tokens") if isinstance(details, Mapping) else None
     return inner is not None or any(usage.get(name) is not None for name in _CACHE_NAMES)
-
-
-def usage_or_none(document: object) -> Usage | None:
-    """The reported usage; None where there is none that makes sense."""
-    if not isinstance(document, Mapping) or not document:
-        return None
-    try:
-        return usage_of(document)
-    except InvalidRequestError:
-        return None
 
 
 def _openai(ask: Ask) -> Json:
@@ -187,53 +188,8 @@ def _merged(messages: list[Json]) -> list[Json]:
     return merged
 
 
-def _read_openai(document: Mapping[str, Any]) -> Answer:
-    choice = document["choices"][0]
-    message = choice["message"]
-    calls = tuple(
-        Call(
-            id=str(item.get("id") or ""),
-            name=str(item["function"]["name"]),
-            arguments=_text_or_repr(item["function"]["arguments"]),
-        )
-        for item in message.get("tool_calls") or ()
-    )
-    return Answer(
-        status=200,
-        text=_plain_text(message.get("content")),
-        calls=calls,
-        message=message,
-        finish=str(choice.get("finish_reason") or ""),
-    )
-
-
-def _read_anthropic(document: Mapping[str, Any]) -> Answer:
-    blocks = document["content"]
-    calls = tuple(
-        Call(
-            id=str(block.get("id") or ""),
-            name=str(block["name"]),
-            arguments=msgspec.json.encode(block.get("input")).decode(),
-        )
-        for block in blocks
-        if block["type"] == "tool_use"
-    )
-    return Answer(
-        status=200,
-        text="".join(block["text"] for block in blocks if block["type"] == "text"),
-        calls=calls,
-        message={"role": "assistant", "content": blocks},
-        finish=str(document.get("stop_reason") or ""),
-    )
-
-
-def _text_or_repr(arguments: object) -> str:
-    """The arguments, which are a text in this dialect; anything else has to be seen as wrong."""
-    return arguments if isinstance(arguments, str) else repr(arguments)
-
-
-def _plain_text(content: object) -> str:
-    """The text of a message that may come in parts."""
-    if isinstance(content, list):
-        return "".join(part.get("text") or "" for part in content)
-    return content if isinstance(content, str) else ""
+def _message(document: Mapping[str, Any]) -> Json:
+    """The answer as it came, to be sent back as it is."""
+    if "choices" in document:
+        return dict(document["choices"][0]["message"])
+    return {"role": "assistant", "content": document["content"]}
