@@ -20,9 +20,9 @@ requires_nginx = pytest.mark.skipif(
 
 @contextmanager
 def serving_nginx(
-    folder: Path, *, router: str, upstream: str, api_key: str = "", settings: str = ""
+    folder: Path, *, router: str, upstream: str, api_key: str = "", alias: str = "auto"
 ) -> Iterator[Gateway]:
-    """nginx between clients and `upstream`; `settings` are more of the Lua table."""
+    """nginx between clients and `upstream`; the router is asked for calls of the model `alias`."""
     port = free_port()
     temporary = folder / "temporary"
     temporary.mkdir(parents=True)
@@ -31,7 +31,7 @@ def serving_nginx(
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     host, router_port = address_of(router)
-    router_address = f'host = "{host}", port = {router_port}, {settings}'
+    router_address = f'host = "{host}", port = {router_port},'
     copy = placed(
         folder,
         "nginx",
@@ -40,6 +40,7 @@ def serving_nginx(
             "127.0.0.1:8081": f"127.0.0.1:{port}",
             "127.0.0.1:4000": "{}:{}".format(*address_of(upstream)),
             'host = "127.0.0.1", port = 8080,': router_address,
+            'alias = "auto"': f'alias = "{alias}"',
             "worker_processes auto": "worker_processes 2",
         },
     )

@@ -121,7 +121,7 @@ class DecisionEndpoints:
         return body
 
     async def ask(self, call: Call, scope: Scope, *, started_ns: int) -> Answered:
-        """The decision for a call that a gateway's own endpoint has read; `record` it afterwards."""
+        """The decision for a call that another endpoint has read; `record` it afterwards."""
         waited_ns = await self._turns.take(len(call.body), connection=connection_of(scope))
         answered = await self._engine.answer(call, started_ns=started_ns, waited_ns=waited_ns)
         describe(scope, answered, tenant=call.caller.tenant)

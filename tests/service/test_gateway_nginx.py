@@ -1,5 +1,6 @@
 """What nginx's Lua does when the router is away for a while."""
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,33 @@ def test_answers_that_break_off_are_reported(tmp_path: Path) -> None:
                 response.read()
             row = outcome_of(response.headers["x-router-decision-id"])
             assert row["error"] == "incomplete"
+
+
+def test_every_call_may_be_decided_whatever_model_it_names(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "tenants.toml").write_text(
+        '[default]\nadoption = "observe"\nincumbent = "claude-haiku-4-5"\n'
+    )
+    body = {**CHAT, "model": "claude-opus-4-6"}
+    with (
+        serving(state) as router,
+        serving_raw() as upstream,
+        serving_nginx(
+            tmp_path / "gateway",
+            router=str(router.http.base_url),
+            upstream=upstream.url,
+            alias="*",
+        ) as gateway,
+    ):
+        observed = gateway.http.post("/v1/chat/completions", json=body)
+        assert observed.headers["x-routed-model"] == "claude-opus-4-6"
+        assert observed.headers["x-router-decision-id"]
+        unknown = gateway.http.post("/v1/chat/completions", json={**body, "model": "own"})
+        assert unknown.headers["x-routed-model"] == "claude-haiku-4-5"
+        router.stop()
+        down = gateway.http.post("/v1/chat/completions", json={**body, "model": "own"})
+    assert down.headers["x-router-fallback"] == "connection_refused"
+    models = [json.loads(sent)["model"] for sent in upstream.bodies]
+    assert models == ["claude-opus-4-6", "claude-haiku-4-5", "own"]
+    assert upstream.bodies[0] == observed.request.content

@@ -239,11 +239,13 @@ def test_what_is_no_body_is_a_problem_everywhere(
     assert server.http.get(path).status_code == 405
 
 
+ODD_REQUESTS: list[Any] = [{}, {"messages": 3}, {"contents": []}, "no JSON", "", None, CHAT]
+ODD_RESPONSES: list[Any] = [{}, {"usage": {"prompt_tokens": -3}}, "", "data: x\n\n", [], None]
+
+
 def test_requests_and_answers_of_any_shape_are_taken(server: Server) -> None:
     for number, (one, other) in enumerate(
-        (request, response)
-        for request in ({}, {"messages": 3}, {"contents": []}, "no JSON", "", None, CHAT)
-        for response in ({}, {"usage": {"prompt_tokens": -3}}, "", "data: x\n\n", [], None)
+        (request, response) for request in ODD_REQUESTS for response in ODD_RESPONSES
     ):
         for wire_format in (None, *BODIES):
             report = {"decision_id": f"odd-{number}", "model": "m", "format": wire_format}
@@ -392,7 +394,8 @@ def test_what_is_no_call_of_a_model_passes_untouched(
 
 
 def test_a_hook_of_another_kind_or_shape_is_a_problem(server: Server) -> None:
-    for content in (hook("duringRequestHook", CHAT), {"eventType": 3}, {"request": {}}):
+    odd: list[Any] = [hook("duringRequestHook", CHAT), {"eventType": 3}, {"request": {}}]
+    for content in odd:
         response = server.http.post("/portkey", json=content)
         assert response.status_code == 422, response.text
         assert problem_of(response)["code"] == "invalid_request"

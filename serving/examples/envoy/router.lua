@@ -2,8 +2,8 @@
 -- Envoy's Lua filter runs for every stream.
 local wire = require "wire"
 
-local ALIAS = "auto" -- the model that is asked for where the router decides
-local FALLBACK = "claude-sonnet-5-5" -- the model where it can't
+local ALIAS = "auto" -- the model that is asked for where the router decides; "*" is any
+local FALLBACK = "claude-sonnet-5-5" -- where it can't; with "*" that is the one that is asked for
 local TIMEOUT_MS = 250
 local KEPT_BYTES = 4194304 -- of an answer; of a longer one both ends
 local API_KEY = os.getenv("ROUTER_API_KEY")
@@ -42,10 +42,10 @@ local function caller(handle, path)
   return headers
 end
 
--- The decision: a model and its id, or the fallback and why; a limit that is reached is answered.
+-- The decision: a model and its id, or nil and why not; a limit that is reached is answered.
 local function decided(handle, raw, path)
   local headers = caller(handle, path)
-  if wire.only_counts(path) then return FALLBACK, nil, "counting" end
+  if wire.only_counts(path) then return nil, nil, "counting" end
   local told, text = handle:httpCall(CLUSTER, headers, raw, TIMEOUT_MS)
   local status = told and told[":status"]
   if status == "200" and told["x-routed-model"] then
@@ -55,7 +55,7 @@ local function decided(handle, raw, path)
       ["retry-after"] = told["retry-after"], ["x-should-retry"] = told["x-should-retry"] }, text)
   end
   handle:logWarn("router: no decision: " .. tostring(status))
-  return FALLBACK, nil, "http_" .. tostring(status)
+  return nil, nil, "http_" .. tostring(status)
 end
 
 function envoy_on_request(handle)
@@ -65,15 +65,15 @@ function envoy_on_request(handle)
   local buffer = is_decided(path) and handle:body()
   if not buffer then return end
   local raw = buffer:getBytes(0, buffer:length())
-  local in_path = wire.path_with_model(path, ALIAS, FALLBACK)
-  if not (in_path or wire.model_of(raw) == ALIAS) then return end
+  local asked = wire.asked(path, raw, ALIAS)
+  if not asked then return end
   local model, decision_id, reason = decided(handle, raw, path)
-  if in_path then
-    handle:headers():replace(":path", wire.path_with_model(path, ALIAS, model) .. query)
-  else
-    local rewritten = wire.with_model(raw, ALIAS, model)
-    handle:body():setBytes(rewritten) -- the buffer from before the call is gone
-    handle:headers():replace("content-length", tostring(#rewritten))
+  model = model or ALIAS == "*" and asked or FALLBACK
+  local new_path, new_raw = wire.rewritten(path, raw, asked, model)
+  if new_path ~= path then handle:headers():replace(":path", new_path .. query) end
+  if new_raw ~= raw then
+    handle:body():setBytes(new_raw) -- the buffer from before the call is gone
+    handle:headers():replace("content-length", tostring(#new_raw))
   end
   handle:headers():remove("accept-encoding") -- answers are read, so not compressed
   local kept = handle:streamInfo():dynamicMetadata()

@@ -64,15 +64,30 @@ function wire.quoted(text)
   return '"' .. gsub(text, '[%c"\\]', function(c) return ("\\u%04x"):format(byte(c)) end) .. '"'
 end
 
--- The model that a body asks for, nil where it names none. Of a repeated member the last counts,
--- as it does for those who will read the body.
-function wire.model_of(raw)
-  local models = models_in(raw)
-  return models and #models > 0 and models[#models][3] or nil
+-- Of a path in which Gemini's clients name the model: what is before, the model, what is behind.
+local function model_in(path)
+  local before, model, after = path:match("^(.*/models/)([^/:]+)(:%a+)$")
+  if after == ":generateContent" or after == ":streamGenerateContent" then
+    return before, model, after
+  end
 end
 
--- The body with another model in the place of `old`, and every other byte as it was.
-function wire.with_model(raw, old, new)
+-- The model that a call asks for, where the router is to be asked: it is `alias`, or that is "*".
+-- Of a repeated member the last counts, as it does for those who will read the body.
+function wire.asked(path, raw, alias)
+  local _, model = model_in(path)
+  if not model then
+    local models = models_in(raw)
+    model = models and #models > 0 and models[#models][3] or nil
+  end
+  return (alias == "*" or model == alias) and model or nil
+end
+
+-- Path and body with another model in the place of `old`, and every other byte as it was.
+function wire.rewritten(path, raw, old, new)
+  local before, _, after = model_in(path)
+  if before then return before .. new .. after, raw end
+  if old == new then return path, raw end
   local pieces, at, value = {}, 1, wire.quoted(new)
   for _, model in ipairs(models_in(raw) or {}) do
     if model[3] == old then
@@ -81,7 +96,7 @@ function wire.with_model(raw, old, new)
     end
   end
   pieces[#pieces + 1] = sub(raw, at)
-  return table.concat(pieces)
+  return path, table.concat(pieces)
 end
 
 -- Keeps the chunks of an answer: all of them up to `limit` bytes, beyond it the first and the last
@@ -129,13 +144,6 @@ function wire.is_text(content_type, content_encoding)
   local kind = content_type or ""
   return (content_encoding or "identity") == "identity"
     and (find(kind, "json", 1, true) or find(kind, "event-stream", 1, true)) ~= nil
-end
-
--- The path with another model where Gemini's clients name it, nil where it is not `old`.
-function wire.path_with_model(path, old, new)
-  local before, model, after = path:match("^(.*/models/)([^/:]+)(:%a+GenerateContent)$")
-  if not model then before, model, after = path:match("^(.*/models/)([^/:]+)(:generateContent)$") end
-  return model == old and before .. new .. after or nil
 end
 
 -- True where tokens are counted only: nothing is decided, since nothing is answered.

@@ -6,8 +6,8 @@ local router = {}
 local settings = {
   host = "127.0.0.1", port = 8080, -- an address: names would need a `resolver`
   api_key = nil, -- of scope route and outcomes, of any tenant if $router_tenant is set
-  alias = "auto", -- the model that is asked for where the router decides
-  fallback = nil, -- the model where it can't
+  alias = "auto", -- the model that is asked for where the router decides; "*" is any
+  fallback = nil, -- the model where it can't; with "*" that is the one that is asked for
   timeout_ms = 250,
   kept_bytes = 4194304, -- of an answer; of a longer one both ends
   tries = 6, -- of a report, over about a minute
@@ -87,11 +87,11 @@ local function caller()
   return headers
 end
 
--- The decision: a model and its id, or the fallback and why; a limit that is reached is answered.
+-- The decision: a model and its id, or nil and why not; a limit that is reached is answered.
 local function decided(raw)
   local headers = caller()
-  if wire.only_counts(ngx.var.uri) then return settings.fallback, nil, "counting" end
-  if is_paused() then return settings.fallback, nil, "paused" end
+  if wire.only_counts(ngx.var.uri) then return nil, nil, "counting" end
+  if is_paused() then return nil, nil, "paused" end
   local status, told, text = call("/authz" .. ngx.var.uri, raw, headers, settings.timeout_ms)
   if status == 200 and told["x-routed-model"] then
     ngx.shared.router:delete("failures")
@@ -107,19 +107,18 @@ local function decided(raw)
   if not status or status >= 500 then failed() end
   local reason = status and "http_" .. status or told
   ngx.log(ngx.WARN, "router: no decision: ", reason)
-  return settings.fallback, nil, (reason:gsub("[^%w_]+", "_"))
+  return nil, nil, (reason:gsub("[^%w_]+", "_"))
 end
 
 function router.access()
-  local uri, alias, raw = ngx.var.uri, settings.alias, body_of_request()
-  local in_path = wire.path_with_model(uri, alias, settings.fallback)
-  if not raw or not (in_path or wire.model_of(raw) == alias) then return end
+  local uri, raw = ngx.var.uri, body_of_request()
+  local asked = raw and wire.asked(uri, raw, settings.alias)
+  if not asked then return end
   local model, decision_id, reason = decided(raw)
-  if in_path then
-    ngx.req.set_uri(wire.path_with_model(uri, alias, model))
-  else
-    ngx.req.set_body_data(wire.with_model(raw, alias, model))
-  end
+  model = model or settings.alias == "*" and asked or settings.fallback
+  local new_uri, new_raw = wire.rewritten(uri, raw, asked, model)
+  if new_uri ~= uri then ngx.req.set_uri(new_uri) end
+  if new_raw ~= raw then ngx.req.set_body_data(new_raw) end
   ngx.ctx.router = { model = model, decision_id = decision_id, reason = reason, path = uri,
     raw = decision_id and raw, started = ngx.now() }
 end
