@@ -8,17 +8,22 @@ from upstream_wire import Body, Dialect, Used, asked_of, pieces, sse
 
 def _read_gemini(body: Body, path: str) -> Asked:
     parts = [part for content in body["contents"] for part in content.get("parts") or ()]
-    results = sum("functionResponse" in part for part in parts)
+    results = sum(bool({"functionResponse", "function_response"} & set(part)) for part in parts)
     tools = [
         Tool(one["name"], one.get("parameters") or one.get("parametersJsonSchema") or {})
         for offered in body.get("tools") or ()
-        for one in offered.get("functionDeclarations") or ()
+        for one in _either(offered, "functionDeclarations", "function_declarations")
     ]
     model = path.rpartition("/models/")[2].partition(":")[0]
     start = body.get("systemInstruction") or body["contents"][0]
     asked = asked_of(model, body, start, tools, results)
     is_stream = ":streamGenerateContent" in path
     return Asked(model, is_stream, asked.start, asked.tools, asked.n_results)
+
+
+def _either(body: Body, *names: str) -> list[Body]:
+    """The list under any of these names: JSON of protobuf knows both spellings."""
+    return next((body[name] for name in names if body.get(name)), [])
 
 
 _GEMINI_FINISH = {"stop": "STOP", "tool": "STOP", "length": "MAX_TOKENS", "refusal": "SAFETY"}

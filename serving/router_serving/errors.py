@@ -42,6 +42,7 @@ STATUS: dict[str, int] = {
     "not_found": 404,
     "method_not_allowed": 405,
     "request_timeout": 408,
+    "body_needed": 409,
     "decision_id_reused": 409,
     "no_admissible_model": 409,
     "payload_too_large": 413,
@@ -76,6 +77,7 @@ TITLES: dict[str, str] = {
     "not_found": "Nothing is served at this path",
     "method_not_allowed": "The path does not take this method",
     "request_timeout": "The request did not arrive in time",
+    "body_needed": "The features can't be used: send the body",
     "decision_id_reused": "The decision_id stands for another request",
     "no_admissible_model": "No model can take this request",
     "payload_too_large": "The body is too large",
@@ -268,6 +270,8 @@ def problem(error: RouterError, *, field_prefix: str = "") -> tuple[int, bytes]:
         name = field_prefix.rstrip(".") if whole else f"{field_prefix}{error.field}"
         content["detail"] = name + str(error).removeprefix(error.field)
         content |= {"field": name, "allowed": error.allowed}
+        if unknown := getattr(error, "unknown", None):
+            content["unknown"] = unknown
     elif isinstance(error, NoAdmissibleModelError):
         content["excluded"] = error.excluded
     elif isinstance(error, LimitExceededError):

@@ -1,0 +1,1 @@
+"""What gateways load into their own process to ask the router and to report back to it."""
