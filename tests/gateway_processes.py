@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-from serving_process import wait_for
+from serving_process import START_S, wait_for
 
 ROOT = Path(__file__).parent.parent
 GATEWAYS = ROOT / ".gateways"
@@ -64,6 +64,7 @@ def running(
     log: Path,
     cwd: Path,
     ready: str = "/",
+    seconds: float = START_S,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Gateway]:
     """A gateway that answers, stopped at the end."""
@@ -82,7 +83,7 @@ def running(
                 assert process.poll() is None, log.read_text()
                 return http.get(ready).status_code > 0
 
-            wait_for(is_up)
+            wait_for(is_up, seconds=seconds)
             yield Gateway(http, log)
     finally:
         process.terminate()

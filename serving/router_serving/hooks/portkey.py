@@ -4,6 +4,7 @@ Before it, the model of the body is set; after it, the answer is reported. Portk
 its hooks, so the two are brought together by the content of the body.
 """
 
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from router_serving.asgi import headers_of
 from router_serving.call import Call, Headers
 from router_serving.envelope import caller_of, overrides_of
 from router_serving.hooks.asking import asked, decided
+from router_serving.hooks.pending import Pending
 from router_serving.hooks.wire import Seen, report_wire
 from router_serving.parts import Running
 from router_serving.redaction import as_name
@@ -105,7 +107,8 @@ async def _before(
     answer = answered.answer
     members = jsontext.decode(_MEMBERS, body, at="request.json")
     sent = msgspec.json.encode(members | {"model": answer.model})
-    parts.pending.add(caller.tenant, content_of(sent), answer.decision_id)
+    pending = Pending(answer.decision_id, time.monotonic())
+    parts.pending.add(caller.tenant, content_of(sent), pending)
     return decided(
         parts,
         answered,
@@ -121,8 +124,8 @@ async def _after(
     parts: Running, hook: Hook, body: bytes, *, headers: Headers, rights: Rights
 ) -> Response:
     caller = caller_of(_names(hook.metadata), headers, rights=rights)
-    decision_id = parts.pending.take(caller.tenant, content_of(body))
-    if decision_id is None:
+    pending = parts.pending.take(caller.tenant, content_of(body))
+    if pending is None:
         return as_json({**PASS, "data": {"decision_id": None}})
     model = jsontext.decode(_MODEL, body, at="request.json").model
     seen = Seen(
@@ -131,10 +134,14 @@ async def _after(
         wire_format=FORMATS[hook.request_type or ""],
         status=hook.response.status_code,
     )
-    given = {"decision_id": decision_id, "model": model}
+    given = {
+        "decision_id": pending.decision_id,
+        "model": model,
+        "latency_ms": (time.monotonic() - pending.asked_s) * 1000,
+    }
     tenant = named_tenant(rights, headers.get(TENANT_HEADER))
     told = await report_wire(parts, given, seen, tenant=tenant)
-    return as_json({**PASS, "data": {"decision_id": decision_id, **told}})
+    return as_json({**PASS, "data": {"decision_id": pending.decision_id, **told}})
 
 
 def content_of(body: bytes) -> bytes:

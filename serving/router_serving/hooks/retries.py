@@ -31,7 +31,7 @@ class Retries:
         """What is to be said of an earlier decision, now that a later one has been answered.
 
         None for a step that was not asked before, or that both asked at the same time: the call
-        began its latency before `now_s`, in seconds of any clock.
+        began its latency before `now_s`, in seconds of any clock. Without one nobody knows.
         """
         decision_id = outcome.decision_id
         earlier = self._steps.asked(request, session=session, decision_id=decision_id, now=now_s)
@@ -40,8 +40,9 @@ class Retries:
         self._ended[decision_id] = _Ended(outcome.model, outcome.attempt, now_s)
         if len(self._ended) > self._max_steps:
             self._ended.popitem(last=False)
-        began_s = now_s - (outcome.latency_ms or 0.0) / 1000
-        if earlier is None or ended is None or ended.at_s > began_s:
+        if earlier is None or ended is None or outcome.latency_ms is None:
+            return None
+        if ended.at_s > now_s - outcome.latency_ms / 1000:
             return None
         return Outcome(
             decision_id=earlier,
