@@ -4,8 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from router_model import features
 from router_model.errors import LogError
@@ -15,6 +14,7 @@ from router_model.logged_decision import FIRST_SCHEMA as FIRST_SCHEMA
 from router_model.logged_decision import LoggedDecision, own_of, read, situation_of
 from router_model.policy import Choice, draw
 from router_model.router import Router
+from router_model.session_view import SessionView
 from router_model.terms import Exploration
 from router_model.types import ModelCard, PolicyOverrides
 
@@ -56,21 +56,7 @@ def replay(record: Mapping[str, Any], router: Router) -> Replayed:
             f"versions: decision {logged.decision_id!r} was made with {logged.versions}, "
             f"expected those of the router, {router.versions}"
         )
-    if logged.feature_schema != features.SCHEMA.hash:
-        raise LogError(f"feature_schema: got {logged.feature_schema[:12]}, expected this version's")
-    cards = _cards(logged, router)
-    situation = situation_of(logged, dimension=router.encoder.dimension)
-    scored = router.scorer.score(cards, situation)
-    choice = router.chooser.choose(
-        cards,
-        scored,
-        situation,
-        min_adequacy=logged.min_adequacy,
-        set_by=logged.contract,
-        exploration=_beforehand(logged.exploration),
-        objective=objective_of(logged.overrides or _NO_OVERRIDES, set_by=logged.contract),
-    )
-    model = draw(choice.distribution, decision_id=logged.decision_id)
+    model, choice = decided_again(logged, router)
     pairs: list[tuple[str, object, object]] = [
         ("model", logged.model, model),
         ("propensity", logged.propensity, choice.distribution[model]),
@@ -88,6 +74,32 @@ def replay(record: Mapping[str, Any], router: Router) -> Replayed:
             f"{name}: logged {was}, replayed {now}" for name, was, now in pairs if differs(was, now)
         ),
     )
+
+
+def decided_again(
+    logged: LoggedDecision, router: Router, *, session: SessionView | None = None
+) -> tuple[str, Choice]:
+    """The model that is drawn, and the choice, among the models that were admissible then.
+
+    With a `session`, as if that had been known of it. Raises LogError for a row that was made with
+    other features, or whose models the router does not have.
+    """
+    if logged.feature_schema != features.SCHEMA.hash:
+        raise LogError(f"feature_schema: got {logged.feature_schema[:12]}, expected this version's")
+    cards = _cards(logged, router)
+    situation = situation_of(logged, dimension=router.encoder.dimension)
+    if session is not None:
+        situation = structs.replace(situation, session=session)
+    choice = router.chooser.choose(
+        cards,
+        router.scorer.score(cards, situation),
+        situation,
+        min_adequacy=logged.min_adequacy,
+        set_by=logged.contract,
+        exploration=_beforehand(logged.exploration),
+        objective=objective_of(logged.overrides or _NO_OVERRIDES, set_by=logged.contract),
+    )
+    return draw(choice.distribution, decision_id=logged.decision_id), choice
 
 
 def differs(logged: object, replayed: object) -> bool:
@@ -119,7 +131,7 @@ def _cards(logged: LoggedDecision, router: Router) -> Sequence[ModelCard]:
 def _beforehand(logged: Exploration) -> Exploration:
     """What was set before candidates were compared; the rest comes out again."""
     off = logged.off if logged.off in BEFOREHAND else None
-    return msgspec.structs.replace(logged, off=off)
+    return structs.replace(logged, off=off)
 
 
 def _candidate_pairs(logged: LoggedDecision, choice: Choice) -> list[tuple[str, object, object]]:

@@ -1,5 +1,6 @@
 """Simulated traffic through a real router: the log that a service would have left."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,13 @@ from tqdm import trange
 
 from router_data.log import SEGMENTS, SegmentWriter
 from router_data.playthrough import Playthrough, Report
-from router_data.rows import decision_row, outcome_row
+from router_data.rows import decision_row, outcome_row, shadow_row
 from router_data.simulator import World
 from router_model import formats
 from router_model.catalog import catalog_of
 from router_model.errors import DatasetError, NoAdmissibleModelError
+from router_model.incumbent import NAME as INCUMBENT
+from router_model.outline import request_hash
 from router_model.router import Router
 from router_model.scoring import asking_of, logged_situation
 from router_model.terms import NO_TERMS, Terms
@@ -25,6 +28,26 @@ from router_model.types import Caller, Decision, PolicyOverrides, WireFormat
 NO_OVERRIDES = PolicyOverrides()
 Row = dict[str, Any]
 _BATCH = 500
+# What a decision is taken to cost the machine, so that reports can be net of it.
+_TOOK_US = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """While a router is adopted: `share` of the sessions is routed, others keep `model`.
+
+    Sessions are dealt out by a draw of their own, from `seed`.
+    """
+
+    share: float
+    model: str
+    seed: int = 0
+
+    def arm(self, session: str) -> str:
+        """The arm of a session: "router" or "incumbent"."""
+        digest = hashlib.blake2b(f"{self.seed}:{session}".encode(), digest_size=8).digest()
+        is_routed = int.from_bytes(digest, "big") < self.share * 2**64
+        return "router" if is_routed else "incumbent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +70,18 @@ def log_traffic(
     caller: Caller | None = None,
     overrides: PolicyOverrides = NO_OVERRIDES,
     terms: Terms = NO_TERMS,
+    kept: Kept | None = None,
     progress: bool = False,
 ) -> LogReport:
     """Decide the world's requests one after the other, and log what a service would have logged.
 
     Without a `caller` it is the world's own tenant and key. `terms` carry what settings ask, such
-    as exploration. Requests without an admissible model are left out. The outcome is known where
-    the chosen model is one of the world's, so give these names of the router's catalog and allow
-    only them (`router_for` does). Agents' sessions have caches: the router is told what each
-    model has warm, and the true length of the prefix, which its features see scaled down. The
-    rows count as the tenant's own, in its spending too: keep them out of a real state folder.
+    as exploration; `kept` says which sessions keep a model of their own. Requests without an
+    admissible model are left out. The outcome is known where the chosen model is one of the
+    world's, so give these names of the router's catalog and allow only them (`router_for` does).
+    Agents' sessions have caches: the router is told what each model has warm, and the true length
+    of the prefix, which its features see scaled down. The rows count as the tenant's own, in its
+    spending too: keep them out of a real state folder.
     """
     play = Playthrough(world)
     n_refused = n_outcomes = 0
@@ -67,7 +92,13 @@ def log_traffic(
             asking = caller or caller_of(world, index)
             try:
                 row = _decided(
-                    play, index, router=router, caller=asking, overrides=overrides, terms=terms
+                    play,
+                    index,
+                    router=router,
+                    caller=asking,
+                    overrides=overrides,
+                    terms=terms,
+                    kept=kept,
                 )
             except NoAdmissibleModelError:
                 n_refused += 1
@@ -130,31 +161,31 @@ def _decided(
     caller: Caller,
     overrides: PolicyOverrides,
     terms: Terms,
+    kept: Kept | None,
 ) -> Row:
     """The log row of the router's decision on one request."""
     world = play.world
+    arm = None if kept is None else kept.arm(str(world.session[index]))
     request = formats.parse(world.chat_body(index), wire_format=WireFormat.OPENAI_CHAT)
-    context = router.context(request)
-    embedding = router.embed(context)
+    digest = router.digest(request)
     if world.agents is not None:
-        context = structs.replace(context, input_tokens=int(world.input_tokens[index]))
+        digest = structs.replace(digest, input_tokens=int(world.input_tokens[index]))
     session = play.session_view(index)
     decision: Decision = router.decide(
-        request,
+        digest,
         caller=caller,
         overrides=overrides,
         decision_id=f"{decision_prefix(world)}-{index}",
         session=session,
-        context=context,
-        embedding=embedding,
         terms=terms,
+        incumbent=kept.model if kept is not None and arm == "incumbent" else None,
     )
+    is_kept = decision.policy == INCUMBENT
     return decision_row(
         decision,
         caller=caller,
-        request=request,
-        context=context,
-        embedding=embedding,
+        digest=digest,
+        request_hash=request_hash(request),
         encoder=router.manifest.encoder,
         session=str(world.session[index]),
         wire_format=WireFormat.OPENAI_CHAT,
@@ -163,8 +194,11 @@ def _decided(
         min_adequacy=decision.min_adequacy,
         contract=decision.contract,
         exploration=decision.exploration,
-        rollout="champion",
-        situation=logged_situation(session=session, asking=asking_of(request), load={}),
+        rollout=None if is_kept else "champion",
+        shadow=shadow_row(decision.versions.artifact, decision.shadow) if is_kept else None,
+        adoption=None if kept is None else {"arm": arm, "share": kept.share},
+        took_us=_TOOK_US,
+        situation=logged_situation(session=session, asking=asking_of(digest.outline), load={}),
     )
 
 

@@ -12,6 +12,7 @@ from router_training.commands import (
     replay,
     rollout,
     run,
+    savings,
     watch,
 )
 from router_training.commands.shared import app
@@ -26,5 +27,6 @@ __all__ = [
     "replay",
     "rollout",
     "run",
+    "savings",
     "watch",
 ]

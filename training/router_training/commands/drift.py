@@ -1,6 +1,5 @@
 """`router-train drift`: is the traffic still what the champion was trained on?"""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from router_training.commands.shared import (
     ParamsFile,
     State,
     app,
+    milliseconds,
     one_line_errors,
     params_of,
     require_folder,
@@ -79,7 +79,7 @@ def drift(
             state,
             champion=registry.find("champion"),
             tenant=tenant,
-            since_ms=None if since is None else _milliseconds(since),
+            since_ms=None if since is None else milliseconds(since),
             days=days,
             rule=params_of(params_file).adequacy,
             thresholds=Thresholds(
@@ -100,14 +100,3 @@ def drift(
         typer.echo(f"\nreport: {state / 'drift_report.json'}, MLflow run {run_id}")
         if report.alarms:
             raise typer.Exit(1)
-
-
-def _milliseconds(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"--since: got {text!r}, expected a time like 2026-11-24 or 2026-11-24T08:00:00"
-        ) from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -73,6 +74,17 @@ def require_folder(path: Path, option: str) -> None:
     """A usage error unless the folder is there."""
     if not path.is_dir():
         raise typer.BadParameter(f"{option}: got {path}, expected an existing folder")
+
+
+def milliseconds(since: str) -> int:
+    """Milliseconds since the epoch of an ISO date or time, UTC unless it says otherwise."""
+    try:
+        moment = datetime.fromisoformat(since)
+    except ValueError:
+        raise typer.BadParameter(
+            f"--since: got {since!r}, expected an ISO date or time such as 2026-01-31"
+        ) from None
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 @contextmanager
