@@ -27,8 +27,9 @@ from router_model.constraint_checks import (
     effective_window,
 )
 from router_model.locks import Lock
+from router_model.outline import Outline
 from router_model.terms import Allowance
-from router_model.types import Candidate, ModelCard, PolicyOverrides, Request
+from router_model.types import Candidate, ModelCard, PolicyOverrides
 
 # Room kept for the answer, thinking budget apart: agents write 200-2,000 tokens a call.
 OUTPUT_RESERVE: Final = 8_192
@@ -38,33 +39,30 @@ _NOTHING_RESERVED: Final[Mapping[str, int]] = {}
 Split = tuple[tuple[ModelCard, ...], dict[str, str]]
 
 
-def needs_of(request: Request, *, input_tokens: int) -> Needs:
+def needs_of(outline: Outline, *, input_tokens: int) -> Needs:
     """The demands of a request of about `input_tokens` tokens.
 
     Tools that may not be called are no demand, but calls that were made are: a model without
     tools refuses them in the prefix. `parallel_tool_calls` is a permission, which some clients
     send with every call, and no demand.
     """
-    may_call = bool(request.tools) and request.tool_choice.mode != "none"
-    has_called = any(part.kind == "tool_call" for m in request.messages for part in m.parts)
-    is_strict = request.is_strict_response or (may_call and any(t.is_strict for t in request.tools))
-    reserve = OUTPUT_RESERVE + (request.thinking_budget or 0)
+    reserve = OUTPUT_RESERVE + (outline.thinking_budget or 0)
     return Needs(
         input_tokens=math.ceil(input_tokens * INPUT_HEADROOM),
-        output_reserve=min(request.max_output_tokens or reserve, reserve),
-        tools=may_call or has_called,
-        forced_tool_choice=request.tool_choice.mode in ("required", "named"),
-        vision=request.n_images > 0,
-        json_mode=request.response_format == "json_object",
-        strict_schema=is_strict,
-        any_json=request.response_format == "json_schema",
+        output_reserve=min(outline.max_output_tokens or reserve, reserve),
+        tools=outline.may_call_tools or outline.has_called_tools,
+        forced_tool_choice=outline.must_call_tools,
+        vision=bool(outline.images),
+        json_mode=outline.response_format == "json_object",
+        strict_schema=outline.is_strict,
+        any_json=outline.response_format == "json_schema",
     )
 
 
 def exclusion(
     card: ModelCard,
     *,
-    request: Request,
+    outline: Outline,
     input_tokens: int,
     overrides: PolicyOverrides = NO_OVERRIDES,
     candidate: Candidate | None = None,
@@ -76,7 +74,7 @@ def exclusion(
     Without a `candidate` only what the card and the request decide is checked; with one also
     expected cost, output length and latency. For many models use `admissible`.
     """
-    needs = needs_of(request, input_tokens=input_tokens)
+    needs = needs_of(outline, input_tokens=input_tokens)
     return _first_reason(Case(card, needs, overrides, candidate, lock, pin), CHECKS)
 
 

@@ -3,6 +3,7 @@
 RouterError
 ├── InvalidRequestError      a body that can't be understood; names field, value, allowed
 │   └── MalformedJsonError   not JSON at all
+├── BodyNeededError          features that can't be used here; the body itself is needed
 ├── NoAdmissibleModelError   every model is excluded; carries the reasons
 ├── CatalogError             a catalog file that can't be used
 ├── ArtifactError            an artifact folder that is incomplete, altered or of another schema
@@ -45,6 +46,18 @@ class MalformedJsonError(InvalidRequestError):
     """The body is not JSON."""
 
     code = "malformed_json"
+
+
+class BodyNeededError(RouterError):
+    """Features that can't be used here, however right they are: send the body instead."""
+
+    code = "body_needed"
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        self.field = field
+        super().__init__(
+            f"{field}: got {_shown(value)}, expected {expected}; send the body as `request`"
+        )
 
 
 class NoAdmissibleModelError(RouterError):

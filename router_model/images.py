@@ -25,11 +25,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from router_model.outline import Size
 from router_model.tokens import IMAGE_TOKENS
-from router_model.types import ModelCard, Request
+from router_model.types import ModelCard
 
 _MAX_SIDE: Final = 100_000
-Size = tuple[int, int]
 
 
 class _Patches(Struct, frozen=True):
@@ -96,16 +96,6 @@ def image_tokens(provider: str, width: int, height: int, *, model: str = "") -> 
         width, height = _fitted(width, height, 1_540)
         return (math.ceil(width / 28) + 1) * math.ceil(height / 28)
     return IMAGE_TOKENS
-
-
-def image_sizes(request: Request) -> tuple[Size, ...]:
-    """Width and height in pixels of every image of a request; 0 where the body shows none."""
-    return tuple(
-        (part.width, part.height)
-        for message in request.messages
-        for part in message.parts
-        if part.kind == "image"
-    )
 
 
 def image_correction(sizes: Sequence[Size], card: ModelCard) -> int:

@@ -22,8 +22,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from router_model.catalog import Catalog
+from router_model.outline import Outline
 from router_model.session_view import SessionView
-from router_model.types import Message, ModelCard, Request
+from router_model.types import ModelCard
 
 Kind = Literal["provider_state", "signed", "tool_ids", "lock_owner_unknown"]
 PROVIDER_STATE: Final = "provider_state"
@@ -73,26 +74,26 @@ class _Owner(Struct, frozen=True, gc=False):
     is_mixed: bool
 
 
-def lock_of(request: Request, session: SessionView, catalog: Catalog) -> Lock | None:
+def lock_of(outline: Outline, session: SessionView, catalog: Catalog) -> Lock | None:
     """What ties the call; None where it is free, as every call without such a prefix is.
 
     >>> from router_model.catalog import catalog_of
     >>> from router_model.session_view import NO_SESSION
     >>> catalog = catalog_of([], as_of="2026-11-23")
-    >>> lock_of(Request(messages=()), NO_SESSION, catalog)
-    >>> lock_of(Request(messages=(), has_provider_state=True), NO_SESSION, catalog).kind
+    >>> lock_of(Outline(opening=""), NO_SESSION, catalog)
+    >>> lock_of(Outline(opening="", has_provider_state=True), NO_SESSION, catalog).kind
     'lock_owner_unknown'
     """
     cards = [card for card in catalog.models.values() if card.enabled and card.price is not None]
-    is_signed = _has_signed(request.messages)
     may_refuse_ids = any(card.capabilities.own_tool_ids_only for card in cards)
     # What a provider keeps may hold calls that the body doesn't show.
-    may_hold_ids = request.has_provider_state or _has_call_ids(request.messages)
+    may_hold_ids = outline.has_provider_state or outline.has_call_ids
     has_ids = may_refuse_ids and may_hold_ids
-    if not (request.has_provider_state or is_signed or has_ids):
+    if not (outline.has_provider_state or outline.is_signed or has_ids):
         return None
-    owner = _owner(request, session, catalog, cards)
-    lock = _tie(request, owner, cards) if request.has_provider_state or is_signed else None
+    owner = _owner(outline, session, catalog, cards)
+    is_tied = outline.has_provider_state or outline.is_signed
+    lock = _tie(outline, owner, cards) if is_tied else None
     return _with_ids(lock, owner, cards) if has_ids else lock
 
 
@@ -107,49 +108,19 @@ def locked_out(card: ModelCard, lock: Lock | None) -> str | None:
     return None
 
 
-def in_tool_loop(messages: Sequence[Message]) -> bool:
-    """True where the results of tool calls came after the assistant's last message.
-
-    Text beside the results, such as a client's reminders, does not end the loop.
-    """
-    for message in reversed(messages):
-        if message.role == "tool":
-            return True
-        if message.role == "assistant":
-            return False
-    return False
-
-
-def open_turn(messages: Sequence[Message]) -> Sequence[Message]:
-    """The messages since the last user message that did not come with results of tools."""
-    for index in range(len(messages) - 1, -1, -1):
-        before = next((m.role for m in reversed(messages[:index]) if m.role != "system"), None)
-        if messages[index].role == "user" and before != "tool":
-            return messages[index + 1 :]
-    return messages
-
-
-def _has_signed(messages: Sequence[Message]) -> bool:
-    return any(part.is_signed for message in messages for part in message.parts)
-
-
-def _has_call_ids(messages: Sequence[Message]) -> bool:
-    return any(part.call_id for message in messages for part in message.parts)
-
-
 def _owner(
-    request: Request, session: SessionView, catalog: Catalog, cards: Sequence[ModelCard]
+    outline: Outline, session: SessionView, catalog: Catalog, cards: Sequence[ModelCard]
 ) -> _Owner:
     """The session's last model; else the requested one and the shapes, where they agree."""
     sold = {card.provider for card in cards}
-    shown = frozenset(provider if provider in sold else "" for provider in request.tied_to)
+    shown = frozenset(provider if provider in sold else "" for provider in outline.tied_to)
     if session.model is not None:
         known = catalog.get(session.model)
         if known is not None:
             suspects = (shown | {known.provider}) - {""}
             return _Owner(known, known.provider, suspects, _is_mixed(known, shown))
     # A session's model that left the catalog was not the requested one that is still there.
-    asked = catalog.resolve(request.requested_model) if session.model is None else None
+    asked = catalog.resolve(outline.requested_model) if session.model is None else None
     suspects = (shown if asked is None else shown | {asked.provider}) - {""}
     if len(suspects) != 1:
         return _Owner(None, "", suspects, True)
@@ -164,11 +135,10 @@ def _is_mixed(card: ModelCard, shown: frozenset[str]) -> bool:
     return bool(shown - {card.provider, ""})
 
 
-def _tie(request: Request, owner: _Owner, cards: Sequence[ModelCard]) -> Lock:
-    has_state, is_open = request.has_provider_state, in_tool_loop(request.messages)
-    is_signed = _has_signed(request.messages)
-    goes_on = is_open and (has_state or _has_signed(open_turn(request.messages)))
-    is_of_one = has_state and _GOOGLE in request.tied_to
+def _tie(outline: Outline, owner: _Owner, cards: Sequence[ModelCard]) -> Lock:
+    has_state, is_signed = outline.has_provider_state, outline.is_signed
+    goes_on = outline.is_in_tool_loop and (has_state or outline.is_open_turn_signed)
+    is_of_one = has_state and _GOOGLE in outline.tied_to
     safe = frozenset(
         card.id
         for card in cards

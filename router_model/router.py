@@ -8,25 +8,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-import msgspec
-
-from router_model import artifact, explanation, fallback, features
+from router_model import explanation, fallback, features
 from router_model.artifact import Manifest
 from router_model.behaviour import NO_BEHAVIOUR, Behaviour
+from router_model.body import Body, id_of_call, request_in
 from router_model.catalog import Catalog, load_catalog
 from router_model.constraints import admissible, needs_of, within_limits
 from router_model.contract import Contracts
-from router_model.descriptors import DESCRIPTOR_NAMES
+from router_model.digest import Digest, digest_of
 from router_model.economics import PRIOR, Economics
 from router_model.embedding import embed
 from router_model.encoder import StaticEncoder
-from router_model.errors import ArtifactError, NoAdmissibleModelError
+from router_model.errors import InvalidRequestError, NoAdmissibleModelError
 from router_model.features import Context
-from router_model.golden import check_golden
 from router_model.in_effect import exploration_of, objective_of, threshold_of, within_pin
 from router_model.incumbent import keep
+from router_model.loading import load_learned
 from router_model.locks import Lock, lock_of
-from router_model.persistence import load_predictor
+from router_model.outline import Outline, outline_of
 from router_model.policy import CheapestAdequate, draw
 from router_model.predictor import JointPredictor
 from router_model.reservation import reservations
@@ -42,6 +41,7 @@ from router_model.types import (
     PolicyOverrides,
     Request,
     Versions,
+    WireFormat,
 )
 from router_model.weighing import Chooser
 
@@ -49,6 +49,8 @@ CATALOG_FILE = "catalog.toml"
 _NO_LOAD: Mapping[str, int] = {}
 _NO_CONTRACTS = Contracts({})
 _NO_OFFSETS = TenantOffsets()
+_ANYBODY = Caller()
+_NO_OVERRIDES = PolicyOverrides()
 
 
 class Router:
@@ -91,32 +93,10 @@ class Router:
         incomplete, altered, made for another feature schema, or where its golden predictions
         do not come out again.
         """
-        manifest = artifact.verify(path)
-        if manifest.feature_schema != features.SCHEMA.hash:
-            raise ArtifactError(
-                f"{path}: trained for feature schema {manifest.feature_schema[:12]}, this version "
-                f"computes {features.SCHEMA.hash[:12]}; retrain, or install the matching version"
-            )
-        encoder = StaticEncoder.load(path)
-        if encoder.hash != manifest.encoder:
-            raise ArtifactError(
-                f"{path}: trained with encoder {manifest.encoder}, holds {encoder.hash}"
-            )
-        predictor = load_predictor(path)
-        sizes = (predictor.n_features, predictor.n_dimensions, predictor.n_descriptors)
-        expected = (features.SCHEMA.n, encoder.dimension, len(DESCRIPTOR_NAMES))
-        if sizes != expected:
-            raise ArtifactError(
-                f"{path}: the predictor reads {sizes} features, dimensions and descriptors, "
-                f"expected {expected}"
-            )
-        check_golden(path, predictor, encoder)
+        learned = load_learned(path)
         return cls(
-            predictor=predictor,
-            encoder=encoder,
+            **learned._asdict(),
             catalog=catalog or load_catalog(path / CATALOG_FILE),
-            policy=_policy(manifest, path),
-            manifest=manifest,
             contracts=Contracts.load(path),
             offsets=load_tenants(path),
             economics=Economics.load(path),
@@ -131,44 +111,63 @@ class Router:
         """Text vector and match values, float32 (encoder.dimension + N_MATCH,); with `skip`, ()."""
         return NO_VECTOR if skip else embed(context, self.encoder)
 
+    def digest(self, request: Request, *, skip: str = "") -> Digest:
+        """All that a decision reads of a request; with `skip` without an embedding."""
+        context = self.context(request)
+        return digest_of(outline_of(request), context, self.embed(context, skip=skip))
+
     def decide(
         self,
-        request: Request,
+        asked: Request | Body | Digest,
         *,
-        caller: Caller,
-        overrides: PolicyOverrides,
-        decision_id: str,
+        caller: Caller = _ANYBODY,
+        overrides: PolicyOverrides = _NO_OVERRIDES,
+        decision_id: str | None = None,
+        wire_format: WireFormat | None = None,
+        path: str | None = None,
         session: SessionView = NO_SESSION,
         load: Mapping[str, int] = _NO_LOAD,
-        context: Context | None = None,
-        embedding: Vector | None = None,
         terms: Terms = NO_TERMS,
         skip: str = "",
         incumbent: str | None = None,
     ) -> Decision:
-        """The decision for a request; the same decision_id gives the same one.
+        """The decision for a call; the same decision_id gives the same one.
+
+        `asked` is the client's body as bytes, text or a dict (`wire_format` and `path` say of which
+        dialect, else it is detected), a parsed request, or a digest. Without a `decision_id`, the
+        caller's, else one that follows from request, caller and overrides: a call that is made
+        again then counts as a repetition of the first.
 
         `session` says what is known of the session, `load` how many calls each model got in the
         last minute, `terms` what the settings of the service and the tenant ask. An `incumbent`,
         a model of the catalog, answers whatever would be decided. Without a prediction, which
         `skip` gives a reason not to make, `fallback` chooses; `policy` and `reason` say so.
-        Raises NoAdmissibleModelError with the reason for every model.
+        Raises InvalidRequestError for a body that can't be understood, and NoAdmissibleModelError
+        with the reason for every model.
         """
-        context = self.context(request) if context is None else context
+        decision_id = decision_id or caller.decision_id
+        if isinstance(asked, Digest):
+            if decision_id is None:
+                raise InvalidRequestError("decision_id", None, "an id: a digest has none")
+            digest = asked
+        else:
+            request = request_in(asked, wire_format=wire_format, path=path)
+            decision_id = decision_id or id_of_call(request, caller, overrides)
+            digest = self.digest(request, skip=skip)
         situation = Situation(
             tenant=caller.tenant,
-            values=context.values,
-            embedding=self.embed(context, skip=skip) if embedding is None else embedding,
-            input_tokens=context.input_tokens,
-            max_output_tokens=request.max_output_tokens,
-            step_type=context.step_type,
+            values=digest.values,
+            embedding=digest.embedding,
+            input_tokens=digest.input_tokens,
+            max_output_tokens=digest.outline.max_output_tokens,
+            step_type=digest.step_type,
             session=session,
-            asking=asking_of(request),
+            asking=asking_of(digest.outline),
             load=load,
             skip=skip,
         )
         decide = partial(
-            self._decided, request, situation, overrides, terms, decision_id=decision_id
+            self._decided, digest.outline, situation, overrides, terms, decision_id=decision_id
         )
         if incumbent is None:
             return decide()
@@ -211,7 +210,7 @@ class Router:
 
     def _decided(
         self,
-        request: Request,
+        outline: Outline,
         situation: Situation,
         overrides: PolicyOverrides,
         terms: Terms,
@@ -219,8 +218,8 @@ class Router:
         decision_id: str,
     ) -> Decision:
         overrides = within_pin(overrides, terms)
-        lock = lock_of(request, situation.session, self.catalog)
-        cards, scored, excluded = self._score(request, situation, overrides, lock, terms)
+        lock = lock_of(outline, situation.session, self.catalog)
+        cards, scored, excluded = self._score(outline, situation, overrides, lock, terms)
         min_adequacy, contract = threshold_of(
             self.policy, self.contracts, tenant=situation.tenant, overrides=overrides, terms=terms
         )
@@ -261,14 +260,14 @@ class Router:
 
     def _score(
         self,
-        request: Request,
+        outline: Outline,
         situation: Situation,
         overrides: PolicyOverrides,
         lock: Lock | None,
         terms: Terms,
     ) -> tuple[Sequence[ModelCard], Scored, Mapping[str, str]]:
         """Predict, price, constrain; only models that the request allows at all are scored."""
-        needs = needs_of(request, input_tokens=situation.input_tokens)
+        needs = needs_of(outline, input_tokens=situation.input_tokens)
         able, unable = admissible(
             self._cards,
             needs=needs,
@@ -291,10 +290,3 @@ class Router:
         if not cards:
             raise NoAdmissibleModelError(ordered)
         return cards, scored, ordered
-
-
-def _policy(manifest: Manifest, path: Path) -> CheapestAdequate:
-    try:
-        return msgspec.convert(manifest.policy, CheapestAdequate)
-    except msgspec.ValidationError as error:
-        raise ArtifactError(f"{path}: policy in the manifest: {error}") from error

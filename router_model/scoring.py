@@ -17,12 +17,13 @@ from router_model.catalog import Catalog
 from router_model.descriptors import DESCRIPTOR_NAMES, describe
 from router_model.economics import PRIOR, Economics
 from router_model.errors import PredictionError
-from router_model.images import image_correction, image_sizes
+from router_model.images import image_correction
+from router_model.outline import Outline
 from router_model.predictor import BoundPredictor, JointPredictor, Prediction
 from router_model.schema_complexity import schema_complexity
 from router_model.session_view import NO_SESSION, SessionView
 from router_model.tenants import TenantOffsets
-from router_model.types import Candidate, ModelCard, Request, StepType
+from router_model.types import Candidate, ModelCard, StepType
 from router_model.warmth import (
     Warmth,
     expected_call_cost,
@@ -207,15 +208,15 @@ class Scorer:
         )
 
 
-def asking_of(request: Request) -> Asking:
+def asking_of(outline: Outline) -> Asking:
     """What of a request bears on its price and on how its tools are called."""
     return Asking(
-        is_marked=request.n_cache_markers > 0,
-        images=image_sizes(request),
-        cache_ttl_s=request.cache_ttl_s,
-        service_tier=request.service_tier,
-        has_tools=bool(request.tools) and request.tool_choice.mode != "none",
-        n_answers=request.n_answers,
+        is_marked=outline.n_cache_markers > 0,
+        images=outline.images,
+        cache_ttl_s=outline.cache_ttl_s,
+        service_tier=outline.service_tier,
+        has_tools=outline.may_call_tools,
+        n_answers=outline.n_answers,
     )
 
 

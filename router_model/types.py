@@ -147,11 +147,6 @@ class Request(Struct, frozen=True, kw_only=True):
                 return text
         return ""
 
-    @property
-    def n_images(self) -> int:
-        """Image parts in the whole conversation, those inside tool results included."""
-        return sum(part.kind == "image" for m in self.messages for part in m.parts)
-
 
 class Caller(Struct, frozen=True, kw_only=True):
     """Who asks. Everything is optional: an unnamed tenant is "default"."""

@@ -3,6 +3,7 @@
 import msgspec
 
 from router_model.constraints import exclusion
+from router_model.outline import outline_of
 from router_model.types import (
     Candidate,
     Capabilities,
@@ -77,7 +78,7 @@ def reason(
     """Why the model can't take the request, by default the able model and the plain request."""
     return exclusion(
         card,
-        request=request,
+        outline=outline_of(request),
         input_tokens=input_tokens,
         overrides=overrides or PolicyOverrides(),
         candidate=candidate,

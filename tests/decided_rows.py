@@ -6,6 +6,7 @@ import msgspec
 
 from router_data.rows import decision_row, shadow_row
 from router_model.incumbent import NAME as INCUMBENT
+from router_model.outline import request_hash
 from router_model.router import Router
 from router_model.scoring import asking_of, logged_situation
 from router_model.session_view import NO_SESSION, SessionView
@@ -27,16 +28,13 @@ def logged_row(
 ) -> dict[str, Any]:
     """The row of a decision, once through JSON as in the log."""
     caller, limits = Caller(tenant=tenant), PolicyOverrides(**overrides)
-    context = router.context(request)
-    embedding = router.embed(context, skip=skip)
+    digest = router.digest(request, skip=skip)
     decision = router.decide(
-        request,
+        digest,
         caller=caller,
         overrides=limits,
         decision_id=decision_id,
         session=session,
-        context=context,
-        embedding=embedding,
         terms=terms,
         skip=skip,
         incumbent=incumbent,
@@ -45,9 +43,8 @@ def logged_row(
     row = decision_row(
         decision,
         caller=caller,
-        request=request,
-        context=context,
-        embedding=None if skip else embedding,
+        digest=digest,
+        request_hash=request_hash(request),
         encoder=router.manifest.encoder,
         session="s",
         wire_format="openai.chat",
@@ -57,7 +54,7 @@ def logged_row(
         contract=decision.contract,
         exploration=decision.exploration,
         shadow=shadow_row(decision.versions.artifact, decision.shadow) if kept else None,
-        situation=logged_situation(session=session, asking=asking_of(request), load={}),
+        situation=logged_situation(session=session, asking=asking_of(digest.outline), load={}),
     )
     content: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(row))
     return content

@@ -142,7 +142,7 @@ def checked_route(served: Served, body: bytes) -> None:
         return
     msgspec.json.encode(answered.answer)
     if answered.decided is not None:
-        assert np.isfinite(answered.decided.asked.context.values).all()
+        assert np.isfinite(answered.decided.asked.digest.values).all()
 
 
 def checked_parse(body: bytes, *, wire_format: WireFormat | None = None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from routers import ask, router
 
+from router_model.outline import outline_of
 from router_model.reservation import reserved_microusd
 from router_model.scoring import asking_of
 from router_model.terms import Allowance, Terms
@@ -67,6 +68,6 @@ def worst(decision: Decision) -> int:
     return reserved_microusd(
         ROUTER.catalog.models[decision.model],
         chosen,
-        asking=asking_of(REQUEST),
+        asking=asking_of(outline_of(REQUEST)),
         max_output_tokens=REQUEST.max_output_tokens,
     )

@@ -5,6 +5,7 @@ from typing import Any
 from serving_decisions import decision
 
 from router_model.catalog import Catalog, catalog_of
+from router_model.outline import outline_of
 from router_model.session_view import SessionView
 from router_model.types import (
     Capabilities,
@@ -54,13 +55,15 @@ def remembered(
     taken = decision(
         decision_id=decision_id, model=card.id, input_tokens=tokens, step_type=step_type
     )
-    memory.remember(taken, request, card, tenant=tenant, session=session, now_s=now_s, **options)
+    memory.remember(
+        taken, outline_of(request), card, tenant=tenant, session=session, now_s=now_s, **options
+    )
 
 
 def cached(
     memory: SessionMemory, *, session: str = "s", tokens: int = 9000, now_s: float = 1.0
 ) -> Any:
-    view = memory.view("t", session, LATER, now_s=now_s)
+    view = memory.view("t", session, outline_of(LATER), now_s=now_s)
     return {
         model: min(prefix.tokens, tokens)
         for model, prefix in view.prefixes.items()
@@ -93,4 +96,4 @@ def billed(memory: SessionMemory, tokens: int, read: int = 0, **fields: Any) -> 
 def seen(
     memory: SessionMemory, request: Request = LATER, *, now_s: float = 10.0, **options: Any
 ) -> SessionView:
-    return memory.view("t", "s", request, now_s=now_s, **options)
+    return memory.view("t", "s", outline_of(request), now_s=now_s, **options)

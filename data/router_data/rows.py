@@ -13,7 +13,6 @@ and so do earlier rows of this one: `adoption` and `took_us`.
 """
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,17 +20,21 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from router_model.features import SCHEMA, Context
+from router_model.digest import Digest
+from router_model.features import SCHEMA
 from router_model.incumbent import NAME as INCUMBENT
+from router_model.outline import request_hash as request_hash
 from router_model.types import (
     Caller,
     Candidate,
     Decision,
     Outcome,
     PolicyOverrides,
-    Request,
     WireFormat,
 )
+from router_model.vectors import EMBEDDING, FEATURES, Kind
+from router_model.vectors import encode_embedding as encode_embedding
+from router_model.vectors import encode_features as encode_features
 
 ROW_SCHEMA = 3
 # The data set of rows that `router-data probe` logs.
@@ -42,9 +45,8 @@ def decision_row(
     decision: Decision,
     *,
     caller: Caller,
-    request: Request,
-    context: Context,
-    embedding: NDArray[np.float32] | None,
+    digest: Digest,
+    request_hash: str,
     encoder: str,
     session: str,
     wire_format: WireFormat | str,
@@ -63,7 +65,7 @@ def decision_row(
 ) -> dict[str, Any]:
     """The log row of one decision; `encoder` is the hash of the text encoder.
 
-    `embedding` is None where nothing was predicted; such a row is not learned from.
+    A digest without an embedding is one for which nothing was predicted; it is not learned from.
     `text` is logged only when given: pass it for tenants that opted in. `min_adequacy` is the
     threshold in effect (None: none) and `contract` what set it; `overrides` are as the request
     gave them. `exploration` holds share, floor, budget_left_usd and off; `rollout` is "champion"
@@ -81,16 +83,16 @@ def decision_row(
         "key": caller.key,
         "user": caller.user,
         "session": session,
-        "client": caller.client or context.family or None,
+        "client": caller.client or digest.family or None,
         "format": str(wire_format),
-        "requested_model": request.requested_model,
-        "request_hash": request_hash(request),
-        "features": encode_features(context.values),
+        "requested_model": digest.outline.requested_model,
+        "request_hash": request_hash,
+        "features": encode_features(digest.values),
         "feature_schema": feature_schema,
-        "embedding": None if embedding is None else encode_embedding(embedding),
+        "embedding": encode_embedding(digest.embedding) if digest.embedding.size else None,
         "encoder": encoder,
-        "input_tokens": int(context.input_tokens),
-        "max_output_tokens": request.max_output_tokens,
+        "input_tokens": int(digest.input_tokens),
+        "max_output_tokens": digest.outline.max_output_tokens,
         "overrides": msgspec.to_builtins(overrides),
         "min_adequacy": min_adequacy,
         "contract": contract,
@@ -163,29 +165,6 @@ def candidate_rows(
     ]
 
 
-def request_hash(request: Request) -> str:
-    """Hash of a request's content; the same for the same request in any dialect."""
-    return hashlib.sha256(msgspec.json.encode(request)).hexdigest()[:32]
-
-
-def encode_features(values: NDArray[np.float32]) -> str:
-    """Base64 of little-endian float32.
-
-    >>> encode_features(np.array([1.0], dtype=np.float32))
-    'AACAPw=='
-    """
-    return base64.b64encode(np.asarray(values, dtype="<f4").tobytes()).decode()
-
-
-def encode_embedding(values: NDArray[np.float32]) -> str:
-    """Base64 of little-endian float16.
-
-    >>> encode_embedding(np.array([1.0], dtype=np.float32))
-    'ADw='
-    """
-    return base64.b64encode(np.asarray(values).astype("<f2").tobytes()).decode()
-
-
 def decode_features(texts: Sequence[str]) -> NDArray[np.float32]:
     """The matrix of many rows' features; all must have the same length.
 
@@ -193,7 +172,7 @@ def decode_features(texts: Sequence[str]) -> NDArray[np.float32]:
     array([[1.],
            [1.]], dtype=float32)
     """
-    return _decode(texts, "<f4")
+    return _decode(texts, FEATURES)
 
 
 def decode_embeddings(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -202,10 +181,10 @@ def decode_embeddings(texts: Sequence[str]) -> NDArray[np.float32]:
     >>> decode_embeddings(["ADw="])
     array([[1.]], dtype=float32)
     """
-    return _decode(texts, "<f2")
+    return _decode(texts, EMBEDDING)
 
 
-def _decode(texts: Sequence[str], kind: str) -> NDArray[np.float32]:
+def _decode(texts: Sequence[str], kind: Kind) -> NDArray[np.float32]:
     data = b"".join(base64.b64decode(text) for text in texts)
     values = np.frombuffer(data, dtype=kind).astype(np.float32)
     return values.reshape(len(texts), -1) if texts else values.reshape(0, 0)

@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry, Counter
 
 from router_model.catalog import Catalog
 from router_model.errors import NoAdmissibleModelError
-from router_model.types import Decision, Request
+from router_model.outline import Outline
+from router_model.types import Decision
 from router_serving.canary import session_key
 from router_serving.errors import TenantsError
 
@@ -55,7 +56,7 @@ class Adoption(Struct, frozen=True):
     def incumbent_for(
         self,
         place: Place | None,
-        request: Request,
+        outline: Outline,
         catalog: Catalog,
         *,
         allowed: tuple[str, ...] | None,
@@ -67,7 +68,7 @@ class Adoption(Struct, frozen=True):
         """
         if not is_kept(place):
             return None
-        named = catalog.resolve(request.requested_model)
+        named = catalog.resolve(outline.requested_model)
         is_usable = named is not None and named.price is not None
         if named is not None and is_usable and (allowed is None or named.id in allowed):
             return named.id

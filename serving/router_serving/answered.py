@@ -4,13 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from router_model import formats
 from router_model.incumbent import NAME as INCUMBENT
 from router_model.session_view import SessionView
-from router_model.types import Decision, WireFormat
-from router_serving.call import Call
+from router_model.types import Decision
 from router_serving.decided import Decided
-from router_serving.envelope import BYTE_ORDER_MARK
 from router_serving.recent import RouteAnswer
 from router_serving.telemetry import STAGES
 
@@ -48,12 +45,6 @@ def explored_as(decision: Decision) -> str:
     if decision.policy == INCUMBENT:
         return INCUMBENT
     return decision.exploration.off or "on"
-
-
-def wire_format_of(call: Call) -> WireFormat:
-    """The dialect of a call: as named, else as its path says, else as its body looks."""
-    named = call.wire_format or (formats.format_of_path(call.path) if call.path else None)
-    return named or formats.detect(call.body.removeprefix(BYTE_ORDER_MARK))
 
 
 def stages_of(marks: Sequence[int]) -> dict[str, int]:

@@ -13,6 +13,7 @@ class Call(Struct, frozen=True, kw_only=True):
     """One call, taken apart but not yet parsed.
 
     `path` is the client's own path where a gateway forwarded it (the Gemini model stands there);
+    `is_packed`: the body is not the client's, but a digest of it.
     `prefix` is what to put before the name of a field of `body` in an error. `bound_key` is the id
     of an API key that speaks for one tenant only.
     """
@@ -22,6 +23,7 @@ class Call(Struct, frozen=True, kw_only=True):
     caller: Caller
     overrides: PolicyOverrides
     headers: Headers
+    is_packed: bool = False
     path: str | None = None
     prefix: str = ""
     bound_key: str | None = None

@@ -4,23 +4,22 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import structlog
 from msgspec import Struct, structs
-from numpy.typing import NDArray
 
 from router_data.rows import decision_row, shadow_row
+from router_model.digest import Digest
 from router_model.errors import NoAdmissibleModelError
-from router_model.features import Context
 from router_model.incumbent import NAME as INCUMBENT
 from router_model.router import Router
 from router_model.scoring import Asking, asking_of, logged_situation
 from router_model.session_view import SessionView
 from router_model.terms import Terms
-from router_model.types import Decision, Request, WireFormat
+from router_model.types import Decision
 from router_serving.adoption import Place
 from router_serving.call import Call
 from router_serving.canary import Side
+from router_serving.reading import Known, Reading, digest_for, text_of
 from router_serving.redaction import as_name
 
 _log = structlog.get_logger(__name__)
@@ -36,11 +35,10 @@ class Asked(Struct, frozen=True, kw_only=True):
     """
 
     call: Call
-    request: Request
-    context: Context
-    embedding: NDArray[np.float32]
+    reading: Reading
+    known: Known
+    digest: Digest
     session: str
-    wire_format: WireFormat
     router: Router
     side: Side | None = None
     other: Router | None = None
@@ -67,27 +65,28 @@ def row_of(
     row = decision_row(
         decision,
         caller=asked.call.caller,
-        request=asked.request,
-        context=asked.context,
-        embedding=None if asked.skip else asked.embedding,
+        digest=asked.digest,
+        request_hash=asked.reading.content_hash(),
         encoder=asked.router.manifest.encoder,
         session=asked.session,
-        wire_format=asked.wire_format,
+        wire_format=asked.reading.wire_format,
         now_ms=time.time_ns() // 1_000_000,
-        text=asked.context.text if is_text_logged else None,
+        text=text_of(asked.known) if is_text_logged else None,
         overrides=asked.call.overrides,
         min_adequacy=decision.min_adequacy,
         contract=decision.contract,
         exploration=decision.exploration,
         rollout=asked.side,
         situation=logged_situation(
-            session=decided.session, asking=_kept(asking_of(asked.request)), load=decided.load
+            session=decided.session,
+            asking=_kept(asking_of(asked.digest.outline)),
+            load=decided.load,
         ),
         shadow=_shadow(decided),
         adoption=asked.place,
         took_us=took_us,
     )
-    return row | {"requested_model": as_name(asked.request.requested_model)}
+    return row | {"requested_model": as_name(asked.digest.outline.requested_model)}
 
 
 def _kept(asking: Asking) -> Asking:
@@ -117,16 +116,16 @@ def shadow_of(decided: Decided, other: Router) -> Mapping[str, Any]:
 
 def _decided_by(other: Router, decided: Decided) -> Decision:
     asked = decided.asked
-    is_same_encoder = other.encoder.hash == asked.router.encoder.hash
+    digest = asked.digest
+    if other.encoder.hash != asked.router.encoder.hash:
+        digest = digest_for(asked.known, digest.outline, other, skip=asked.skip)
     return other.decide(
-        asked.request,
+        digest,
         caller=asked.call.caller,
         overrides=asked.call.overrides,
         session=decided.session,
         load=decided.load,
         decision_id=decided.decision.decision_id,
-        context=asked.context,
-        embedding=asked.embedding if is_same_encoder else None,
         terms=decided.terms,
         skip=asked.skip,
     )

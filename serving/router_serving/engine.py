@@ -8,14 +8,13 @@ import time
 from msgspec import structs
 from ulid import ULID
 
-from router_data.rows import request_hash
-from router_model import fallback, formats
+from router_model import fallback
 from router_model.router import Router
 from router_model.session import session_id
 from router_model.terms import Allowance, Terms
 from router_model.types import Caller, Decision, Outcome
 from router_serving.adoption import AdoptionCounts, Place, is_kept
-from router_serving.answered import Answered, explored_as, seen_as, stages_of, wire_format_of
+from router_serving.answered import Answered, explored_as, seen_as, stages_of
 from router_serving.call import Call
 from router_serving.canary import CANARY, Side
 from router_serving.decided import Asked, Decided, row_of
@@ -24,6 +23,7 @@ from router_serving.ledger.admission import Admission, check_tokens
 from router_serving.ledger.ledger import Ledger
 from router_serving.ledger.limits import Limits
 from router_serving.load import LoadGauge
+from router_serving.reading import digest_for, known_of, read
 from router_serving.recent import Given, RecentAnswers, RouteAnswer, answer_of
 from router_serving.redaction import as_name
 from router_serving.rollout import Rollout
@@ -103,32 +103,32 @@ class Engine:
         limits = tenant.limits
         admission = await self._admitted(call.payer, limits)
         marks = [started_ns, turn_ns - waited_ns, turn_ns, time.perf_counter_ns()]
-        wire_format = wire_format_of(call)
-        request = formats.parse(call.body, wire_format=wire_format, path=call.path)
-        content_hash = "" if call.caller.decision_id is None else request_hash(request)
+        reading = read(call)
+        content_hash = "" if call.caller.decision_id is None else reading.content_hash()
         if (given := self._given_before(call, content_hash)) is not None:
             return Answered(given, {"total": time.perf_counter_ns() - started_ns}, None)
-        session = as_name(session_id(request, call.headers, call.caller))
+        session = as_name(session_id(reading.outline, call.headers, call.caller))
         place = tenant.adoption.place(call.caller.tenant, session)
         router, side, other = self._sides(call.caller.tenant, session, place)
         incumbent = tenant.adoption.incumbent_for(
-            place, request, router.catalog, allowed=tenant.terms.models
+            place, reading.outline, router.catalog, allowed=tenant.terms.models
         )
         marks.append(time.perf_counter_ns())
-        context = router.context(request)
-        check_tokens(request, limits, input_tokens=context.input_tokens)
+        known = known_of(
+            reading, router, other=other, is_text_logged=self._is_text_logged(call.caller.tenant)
+        )
+        check_tokens(reading.outline, limits, input_tokens=known.input_tokens)
         marks.append(time.perf_counter_ns())
         skip = self._skip(waited_ns)
-        embedding = router.embed(context, skip=skip)
+        digest = digest_for(known, reading.outline, router, skip=skip)
         marks.append(time.perf_counter_ns())
         decided = await self._decide(
             Asked(
                 call=call,
-                request=request,
-                context=context,
-                embedding=embedding,
+                reading=reading,
+                known=known,
+                digest=digest,
                 session=session,
-                wire_format=wire_format,
                 router=router,
                 side=side,
                 other=other,
@@ -168,7 +168,7 @@ class Engine:
             session=seen_as(decided.session),
         )
         self._arms.decided(decided.asked.place, decision)
-        is_text_logged = decided.asked.call.caller.tenant in self._settings.log_text_tenants
+        is_text_logged = self._is_text_logged(decided.asked.call.caller.tenant)
         took_us = answered.decided_ns // 1000
         self._writer.offer(row_of(decided, is_text_logged=is_text_logged, took_us=took_us))
 
@@ -197,6 +197,9 @@ class Engine:
             is_error=outcome.error is not None,
         )
         return None if reason is None else (rollout, reason)
+
+    def _is_text_logged(self, tenant: str) -> bool:
+        return tenant in self._settings.log_text_tenants
 
     def _skip(self, waited_ns: int) -> str:
         """Why nothing is to be predicted any more for a call that waited so long, or ""."""
@@ -238,23 +241,21 @@ class Engine:
         session = self.sessions.view(
             caller.tenant,
             asked.session,
-            asked.request,
+            asked.digest.outline,
             now_s=now_s,
-            step_type=asked.context.step_type,
+            step_type=asked.digest.step_type,
         )
         load = self._load.by_model(tuple(router.catalog.models), n_workers=self._settings.workers)
         decision_id = caller.decision_id or str(ULID())
 
         def decide(allowance: Allowance | None) -> Decision:
             return router.decide(
-                asked.request,
+                asked.digest,
                 caller=caller,
                 overrides=asked.call.overrides,
                 session=session,
                 load=load,
                 decision_id=decision_id,
-                context=asked.context,
-                embedding=asked.embedding,
                 terms=terms if allowance is None else structs.replace(terms, allowance=allowance),
                 skip=asked.skip,
                 incumbent=asked.incumbent,
@@ -269,12 +270,12 @@ class Engine:
         self._load.sent(decision.model)
         self.sessions.remember(
             decision,
-            asked.request,
+            asked.digest.outline,
             router.catalog.models[decision.model],
             tenant=caller.tenant,
             session=asked.session,
             now_s=now_s,
-            estimated_tokens=asked.context.input_tokens,
+            estimated_tokens=asked.digest.input_tokens,
             pin_session=asked.call.overrides.pin_session,
         )
         return Decided(asked, decision, terms, session, load)

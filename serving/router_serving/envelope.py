@@ -27,10 +27,10 @@ MAX_MEMBERS = 1_000
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 DECISION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~@-]{0,127}\Z")
 _STARTS_LIKE_AN_ENVELOPE = re.compile(
-    rb'(?:\xef\xbb\xbf)?\s*\{\s*"(?:request|format|caller|policy)"\s*:'
+    rb'(?:\xef\xbb\xbf)?\s*\{\s*"(?:request|features|format|path|caller|policy)"\s*:'
 )
 
-ENVELOPE_FIELDS = ("request", "format", "caller", "policy")
+ENVELOPE_FIELDS = ("request", "features", "format", "path", "caller", "policy")
 CALLER_FIELDS = ("tenant", "key", "user", "session", "decision_id", "client")
 POLICY_FIELDS = (
     *("min_adequacy", "max_cost_usd", "max_tool_call_latency_ms", "models"),
@@ -47,7 +47,7 @@ _ANYTHING = msgspec.json.Decoder(Any)
 
 
 def is_envelope(body: bytes) -> bool:
-    """True when the body opens like an envelope: its first member is one of the four.
+    """True when the body opens like an envelope: its first member is one of ours.
 
     >>> is_envelope(b'{"caller": {}, "request": {}}'), is_envelope(b'{"messages": []}')
     (True, False)
@@ -61,20 +61,24 @@ def opened(body: bytes, headers: Headers, *, catalog: Catalog, rights: Rights = 
     members = jsontext.decode(_MEMBERS, body.removeprefix(BYTE_ORDER_MARK))
     if unknown := sorted(members.keys() - set(ENVELOPE_FIELDS)):
         raise InvalidRequestError(unknown[0], "a value", f"only {', '.join(ENVELOPE_FIELDS)} here")
-    if "request" not in members:
-        raise InvalidRequestError("request", None, "the client's body, an object")
+    if ("request" in members) == ("features" in members):
+        value = "features too" if "features" in members else None
+        raise InvalidRequestError("request", value, "the client's body, an object, or its features")
     name = _member(members, "format")
     if name is None:
         name = headers.get("x-router-format")
     caller = _object(members, "caller", only=CALLER_FIELDS)
     policy = _object(members, "policy")
+    member = "features" if "features" in members else "request"
     return Call(
-        body=bytes(members["request"]),
+        body=bytes(members[member]),
+        is_packed=member == "features",
         wire_format=named_format(name, field="format"),
+        path=_path(_member(members, "path")),
         caller=caller_of(caller, headers, rights=rights),
         overrides=overrides_of(policy, headers, catalog=catalog),
         headers=headers,
-        prefix="request.",
+        prefix=f"{member}.",
         bound_key=rights.bound_key,
     )
 
@@ -161,6 +165,12 @@ def overrides_of(members: Parsed, headers: Headers, *, catalog: Catalog) -> Poli
 def _member(members: Mapping[str, Raw], name: str) -> Any:
     raw = members.get(name)
     return None if raw is None else jsontext.decode(_ANYTHING, raw, at=name)
+
+
+def _path(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value.startswith("/")):
+        return value
+    raise InvalidRequestError("path", value, "the path that the client called, with its first /")
 
 
 def _object(members: Mapping[str, Raw], name: str, *, only: Container[str] | None = None) -> Parsed:

@@ -9,14 +9,15 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final
 
+from router_model.outline import Outline
 from router_model.session_view import Prefix
-from router_model.types import Request, Usage
+from router_model.types import Usage
 from router_serving.prefixes import HeldPrefix
 
 MAX_FRAMES: Final = 1024
 """Sets of tools of a tenant that are remembered; the one used longest ago goes first."""
 
-FrameKey = tuple[str, int]
+FrameKey = tuple[str, str]
 _NOTHING: Final[Mapping[str, HeldPrefix]] = {}
 
 
@@ -62,12 +63,10 @@ class FrameMemory:
             self._frames.popitem(last=False)
 
 
-def frame_of(tenant: str, request: Request) -> FrameKey | None:
+def frame_of(tenant: str, outline: Outline) -> FrameKey | None:
     """Names the frame by the tools' names; None without tools, whose frame is too short to matter.
 
     System text is left out: clients put dates and folders into its end, and what is common is read
     all the same.
     """
-    if not request.tools:
-        return None
-    return tenant, hash(tuple(sorted({tool.name for tool in request.tools})))
+    return (tenant, outline.tools) if outline.tools else None

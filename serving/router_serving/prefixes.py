@@ -5,7 +5,7 @@ from typing import Final
 from msgspec import Struct
 
 from router_model.session_view import Prefix
-from router_model.types import ModelCard, Request, Usage
+from router_model.types import ModelCard, Usage
 from router_model.warmth import is_cached, kept_tokens, lifetime_s
 
 # A usage that says less or more than this of the estimate is a mistake, or of another convention.
@@ -113,13 +113,3 @@ def left_tokens(card: ModelCard, tokens: int, *, is_marked: bool) -> int:
     """What a call of `tokens` leaves in the model's cache: all of it, or nothing."""
     is_kept = is_cached(card, is_marked=is_marked)
     return tokens if is_kept and tokens >= card.min_cache_tokens else 0
-
-
-def has_own_prefix(request: Request) -> bool:
-    """Whether a compaction continues the conversation rather than quoting it in one message."""
-    return any(message.role == "assistant" for message in request.messages)
-
-
-def n_answers(request: Request) -> int:
-    """Answers of the assistant that the request shows: the turns before it, as far as it tells."""
-    return sum(message.role == "assistant" for message in request.messages)

@@ -17,16 +17,15 @@ from typing import Final
 from msgspec import Struct
 
 from router_model.catalog import Catalog
+from router_model.outline import Outline
 from router_model.session_view import NO_SESSION, SessionView
-from router_model.types import Decision, ModelCard, Outcome, Request, StepType, Usage
+from router_model.types import Decision, ModelCard, Outcome, StepType, Usage
 from router_serving.frames import FrameKey, FrameMemory, frame_of
 from router_serving.prefixes import (
     HeldPrefix,
-    has_own_prefix,
     is_plausible,
     left_by,
     left_tokens,
-    n_answers,
 )
 
 SESSION_TTL_S: Final = 24 * 3600.0
@@ -86,26 +85,27 @@ class SessionMemory:
         self,
         tenant: str,
         session: str,
-        request: Request,
+        outline: Outline,
         *,
         now_s: float,
         step_type: StepType = StepType.MAIN,
     ) -> SessionView:
-        """The session as a decision for `request` sees it.
+        """The session as a decision for this call sees it.
 
         A side call has a prefix of its own, so it finds none of the session's; only a compaction
-        that continues the conversation reads what that left. A model which the session has not used
-        may hold what other sessions of the tenant with the same tools left there.
+        that continues the conversation, not one that quotes it, reads what that left. A model which
+        the session has not used may hold what other sessions of the tenant with the same tools
+        left there.
         """
         found = self._find((tenant, session), now_s)
-        is_compaction = step_type is StepType.COMPACTION and has_own_prefix(request)
+        is_compaction = step_type is StepType.COMPACTION and outline.continues
         is_shared = is_compaction or not step_type.is_side_call
-        frames = self._frames.seen(frame_of(tenant, request) if is_shared else None, now_s)
+        frames = self._frames.seen(frame_of(tenant, outline) if is_shared else None, now_s)
         if found is None:
-            lost = has_own_prefix(request)
+            lost = outline.continues
             if not lost and not frames:
                 return NO_SESSION
-            return SessionView(prefixes=frames, turn=n_answers(request), is_lost=lost)
+            return SessionView(prefixes=frames, turn=outline.n_assistant_messages, is_lost=lost)
         held = {
             model: prefix.seen(now_s, is_shared=is_shared)
             for model, prefix in found.prefixes.items()
@@ -117,7 +117,7 @@ class SessionMemory:
     def remember(
         self,
         decision: Decision,
-        request: Request,
+        outline: Outline,
         card: ModelCard,
         *,
         tenant: str,
@@ -146,10 +146,10 @@ class SessionMemory:
             model=card.id,
             tokens=tokens,
             estimated_tokens=tokens if estimated_tokens is None else estimated_tokens,
-            is_marked=request.n_cache_markers > 0,
-            asked_ttl_s=request.cache_ttl_s,
+            is_marked=outline.n_cache_markers > 0,
+            asked_ttl_s=outline.cache_ttl_s,
             used_s=now_s,
-            frame=frame_of(tenant, request),
+            frame=frame_of(tenant, outline),
             model_before=found.model,
         )
         found.used_s, found.latest = now_s, decision.decision_id

@@ -13,6 +13,7 @@ import pytest
 from paths import CAPTURED, requires_captured
 
 from router_model import formats
+from router_model.outline import outline_of
 from router_model.session import fingerprint, session_id
 from router_model.types import Caller, Request
 
@@ -209,7 +210,7 @@ def test_cache_markers_and_media_are_counted(name: str) -> None:
         for item in every_object(turns(body))
         if item.get("type") in ("image", "image_url", "input_image")
     ]
-    assert request.n_images == len(images)
+    assert len(outline_of(request).images) == len(images)
 
 
 @every_body
@@ -245,7 +246,7 @@ def test_thinking_format_and_tool_choice_are_read(name: str) -> None:
 @every_body
 def test_the_session_is_the_one_the_client_names(name: str) -> None:
     headers = capture(name)["headers"]
-    session = session_id(request_of(name), headers, Caller())
+    session = session_id(outline_of(request_of(name)), headers, Caller())
     known = ("x-claude-code-session-id", "x-session-id", "session-id")
     named = next((headers[header] for header in known if header in headers), None)
     assert session == (named or request_of(name).session_hint or session)
@@ -261,4 +262,4 @@ def test_the_turns_of_one_session_have_one_fingerprint(family: str) -> None:
     names = [name for name in FILES if name.rpartition("-")[0] == family]
     calls = [request_of(name) for name in names if body_of(name).get("tools")]
     assert len(calls) > 1
-    assert len({fingerprint(call, Caller()) for call in calls}) == 1
+    assert len({fingerprint(outline_of(call), Caller()) for call in calls}) == 1

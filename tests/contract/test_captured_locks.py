@@ -15,6 +15,7 @@ from paths import CAPTURED, REPO, requires_captured
 from router_model import formats
 from router_model.catalog import load_catalog
 from router_model.locks import OWNER_UNKNOWN, SIGNED, TOOL_IDS, Lock, lock_of, locked_out
+from router_model.outline import outline_of
 from router_model.session_view import NO_SESSION, SessionView
 from router_model.types import Request
 
@@ -68,14 +69,14 @@ def test_a_body_without_signatures_ties_no_call(path: Path) -> None:
     request = read(*capture(path))
     assert request.tied_to == ()
     for session in (NO_SESSION, SessionView(model="claude-opus-5-5")):
-        lock = lock_of(request, session, CATALOG)
+        lock = lock_of(outline_of(request), session, CATALOG)
         assert lock is None or lock.kind == TOOL_IDS
 
 
 @pytest.mark.parametrize("name", ["claude-code-004", "claude-code-long-008"])
 def test_claude_codes_thinking_ties_an_open_tool_loop_to_the_model_that_thought(name: str) -> None:
     for request in (thinking(name), thinking(name, last_only=True)):
-        lock = lock_of(request, SessionView(model="claude-opus-5-5"), CATALOG)
+        lock = lock_of(outline_of(request), SessionView(model="claude-opus-5-5"), CATALOG)
         assert lock is not None
         assert (lock.kind, lock.model, request.tied_to) == (
             SIGNED,
@@ -84,7 +85,7 @@ def test_claude_codes_thinking_ties_an_open_tool_loop_to_the_model_that_thought(
         )
         assert "claude-opus-5-5" in able(lock)
         assert providers(lock) == {"anthropic"}
-        lost = lock_of(request, NO_SESSION, CATALOG)
+        lost = lock_of(outline_of(request), NO_SESSION, CATALOG)
         assert lost is not None
         assert providers(lost) == {"anthropic"}
 
@@ -97,7 +98,7 @@ def test_a_new_task_frees_claude_code_to_change_the_model_within_its_provider() 
         {"role": "assistant", "content": [thought, {"type": "text", "text": "Done."}]},
         {"role": "user", "content": [{"type": "text", "text": "Now the other file."}]},
     ]
-    lock = lock_of(read(body, path), SessionView(model="claude-sonnet-5-5"), CATALOG)
+    lock = lock_of(outline_of(read(body, path)), SessionView(model="claude-sonnet-5-5"), CATALOG)
     assert lock is not None
     assert (lock.kind, lock.model) == (SIGNED, "")
     claude = {card.id for card in CATALOG.enabled if card.provider == "anthropic"}
@@ -107,7 +108,7 @@ def test_a_new_task_frees_claude_code_to_change_the_model_within_its_provider() 
 
 def test_codex_reasoning_ties_an_open_tool_loop_to_the_model_that_reasoned() -> None:
     request = read(reasoning("codex-004"), "/v1/responses")
-    lock = lock_of(request, SessionView(model="gpt-6.1-sol"), CATALOG)
+    lock = lock_of(outline_of(request), SessionView(model="gpt-6.1-sol"), CATALOG)
     assert lock is not None
     assert (lock.kind, lock.model, request.tied_to) == (SIGNED, "gpt-6.1-sol", ("openai",))
     assert providers(lock) == {"openai"}
@@ -117,7 +118,7 @@ def test_codex_reasoning_of_a_forgotten_session_stays_with_openai() -> None:
     """The model that it asks for is none of the catalog's."""
     request = read(reasoning("codex-004"), "/v1/responses")
     assert CATALOG.resolve(request.requested_model) is None
-    lock = lock_of(request, NO_SESSION, CATALOG)
+    lock = lock_of(outline_of(request), NO_SESSION, CATALOG)
     assert lock is not None
     assert lock.kind in (SIGNED, OWNER_UNKNOWN)
     assert providers(lock) == {"openai"}

@@ -8,6 +8,7 @@ import pytest
 from paths import CAPTURED, requires_captured
 
 from router_model import formats
+from router_model.outline import outline_of
 from router_model.session import fingerprint, session_id
 from router_model.types import Caller, Request
 
@@ -33,7 +34,7 @@ def parsed(capture: dict[str, Any]) -> Request:
 @pytest.mark.parametrize("conversation", CONVERSATIONS)
 def test_the_calls_of_a_conversation_have_one_id_with_their_headers(conversation: str) -> None:
     ids = {
-        session_id(parsed(capture), capture["headers"], Caller())
+        session_id(outline_of(parsed(capture)), capture["headers"], Caller())
         for capture in captures(conversation)
         if capture["body"].get("tools") or "x-session-id" in capture["headers"]
     }
@@ -44,12 +45,14 @@ def test_the_calls_of_a_conversation_have_one_id_with_their_headers(conversation
 def test_the_turns_of_a_conversation_have_one_fingerprint(conversation: str) -> None:
     turns = [capture for capture in captures(conversation) if capture["body"].get("tools")]
     assert len(turns) > 1
-    assert len({fingerprint(parsed(capture), Caller()) for capture in turns}) == 1
+    assert len({fingerprint(outline_of(parsed(capture)), Caller()) for capture in turns}) == 1
 
 
 def test_the_conversations_of_different_clients_are_different_sessions() -> None:
     # One SDK said the same words with the same tools in three dialects: nothing tells these apart.
     names = [name for name in CONVERSATIONS if name not in ("aisdk-compat", "aisdk-openai")]
     last = [captures(name)[-1] for name in names]
-    ids = {session_id(parsed(capture), capture["headers"], Caller()) for capture in last}
+    ids = {
+        session_id(outline_of(parsed(capture)), capture["headers"], Caller()) for capture in last
+    }
     assert len(ids) == len(names) > 1

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router_model.constraints import admissible, beyond_windows, needs_of
+from router_model.outline import outline_of
 from router_model.types import (
     Capabilities,
     Message,
@@ -92,7 +93,7 @@ def test_no_admitted_model_lacks_what_is_asked_or_cuts_the_prompt(
 ) -> None:
     admitted, excluded = admissible(
         cards,
-        needs=needs_of(request, input_tokens=input_tokens),
+        needs=needs_of(outline_of(request), input_tokens=input_tokens),
         overrides=PolicyOverrides(deterministic=deterministic),
     )
     for card in admitted:
@@ -108,7 +109,7 @@ def test_no_admitted_model_lacks_what_is_asked_or_cuts_the_prompt(
 def test_effective_windows_narrow_the_choice_and_never_empty_it(
     cards: list[ModelCard], request: Request, input_tokens: int, windows: dict[str, int]
 ) -> None:
-    needs = needs_of(request, input_tokens=input_tokens)
+    needs = needs_of(outline_of(request), input_tokens=input_tokens)
     able, unable = admissible(cards, needs=needs)
     kept, excluded = admissible(cards, needs=needs, windows=windows)
     beyond = beyond_windows(able, needs=needs, windows=windows)

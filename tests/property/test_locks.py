@@ -16,6 +16,7 @@ from router_model import formats
 from router_model.catalog import Catalog, catalog_of
 from router_model.constraints import admissible, needs_of
 from router_model.locks import OWNER_UNKNOWN, Lock, lock_of
+from router_model.outline import outline_of
 from router_model.session_view import NO_SESSION, SessionView
 from router_model.types import Capabilities, ModelCard, PriceCard, Request, WireFormat
 
@@ -131,8 +132,8 @@ class Talk:
 
 
 def admitted(call: Call, catalog: Catalog) -> tuple[tuple[ModelCard, ...], Lock | None]:
-    lock = lock_of(call.request, call.session, catalog)
-    needs = needs_of(call.request, input_tokens=1_000)
+    lock = lock_of(outline_of(call.request), call.session, catalog)
+    needs = needs_of(outline_of(call.request), input_tokens=1_000)
     return admissible(catalog.models.values(), needs=needs, lock=lock)[0], lock
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router_model import formats
+from router_model.outline import outline_of
 from router_model.session import fingerprint
 from router_model.types import Caller, WireFormat
 
@@ -31,7 +32,9 @@ def part(talk: Talk, n_turns: int) -> Talk:
 
 
 def named(body: Json, dialect: WireFormat, caller: Caller | None = None) -> str:
-    return fingerprint(formats.parse(encoded(body), wire_format=dialect), caller or Caller())
+    return fingerprint(
+        outline_of(formats.parse(encoded(body), wire_format=dialect)), caller or Caller()
+    )
 
 
 def squeezed(text: str) -> str:

@@ -10,6 +10,7 @@ from router_model.constraints import (
     within_limits,
 )
 from router_model.locks import Lock
+from router_model.outline import outline_of
 from router_model.types import PolicyOverrides, ToolChoice, ToolSpec
 
 
@@ -53,7 +54,7 @@ def test_determinism_takes_a_seed_and_a_pinned_snapshot_whatever_the_request_set
 
 
 OTHER = msgspec.structs.replace(CARD, id="other", snapshot="other-1", aliases=())
-NEEDS = needs_of(PLAIN, input_tokens=1_000)
+NEEDS = needs_of(outline_of(PLAIN), input_tokens=1_000)
 
 
 def test_a_pinned_session_keeps_its_model_until_the_call_gives_it_up() -> None:
@@ -78,7 +79,7 @@ def test_a_lock_excludes_with_its_own_words() -> None:
     kept, excluded = admissible([CARD, OTHER], needs=NEEDS, lock=lock)
     assert (kept, excluded) == ((CARD,), {"other": "locked: signed thinking, of acme"})
     assert (
-        exclusion(OTHER, request=PLAIN, input_tokens=10, lock=lock)
+        exclusion(OTHER, outline=outline_of(PLAIN), input_tokens=10, lock=lock)
         == "locked: signed thinking, of acme"
     )
 

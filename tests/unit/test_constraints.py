@@ -3,6 +3,7 @@ import pytest
 from constraint_cases import CANDIDATE, CARD, PLAIN, TOOL, asking, reason, user, without
 
 from router_model.constraints import OUTPUT_RESERVE, admissible, needs_of, within_limits
+from router_model.outline import outline_of
 from router_model.types import (
     Message,
     ModelCard,
@@ -162,7 +163,7 @@ def test_every_model_is_either_admitted_in_order_or_excluded_with_a_reason() -> 
     dear = msgspec.structs.replace(CANDIDATE, model="dear", expected_cost=1.0)
     admitted, excluded = admissible(
         cards,
-        needs=needs_of(PLAIN, input_tokens=10),
+        needs=needs_of(outline_of(PLAIN), input_tokens=10),
         overrides=PolicyOverrides(max_cost_usd=0.5),
         candidates={"able": CANDIDATE, "dear": dear},
     )
@@ -182,7 +183,10 @@ def test_checking_cards_first_and_what_is_expected_afterwards_admits_the_same_mo
         card.id: msgspec.structs.replace(CANDIDATE, model=card.id, expected_cost=0.01 * i)
         for i, card in enumerate(cards)
     }
-    needs, overrides = needs_of(PLAIN, input_tokens=10), PolicyOverrides(max_cost_usd=0.065)
+    needs, overrides = (
+        needs_of(outline_of(PLAIN), input_tokens=10),
+        PolicyOverrides(max_cost_usd=0.065),
+    )
     admitted, excluded = admissible(cards, needs=needs, overrides=overrides, candidates=candidates)
     able, unable = admissible(cards, needs=needs, overrides=overrides)
     within, beyond = within_limits(able, needs=needs, overrides=overrides, candidates=candidates)

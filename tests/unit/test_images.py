@@ -1,6 +1,7 @@
 import pytest
 
-from router_model.images import image_correction, image_sizes, image_tokens
+from router_model.images import image_correction, image_tokens
+from router_model.outline import outline_of
 from router_model.tokens import IMAGE_TOKENS
 from router_model.types import Message, ModelCard, Part, Request
 
@@ -87,6 +88,6 @@ def test_a_requests_images_are_added_up_for_each_model() -> None:
         context_window=1,
         max_output_tokens=1,
     )
-    assert image_sizes(request) == ((1_024, 1_024), (0, 0), (0, 0))
-    assert image_correction(image_sizes(request), card) == 765 - IMAGE_TOKENS
+    assert outline_of(request).images == ((1_024, 1_024), (0, 0), (0, 0))
+    assert image_correction(outline_of(request).images, card) == 765 - IMAGE_TOKENS
     assert image_correction((), card) == 0

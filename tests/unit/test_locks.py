@@ -9,11 +9,10 @@ from router_model.locks import (
     SIGNED,
     TOOL_IDS,
     Lock,
-    in_tool_loop,
     lock_of,
     locked_out,
-    open_turn,
 )
+from router_model.outline import Outline, in_tool_loop, open_turn, outline_of
 from router_model.session_view import NO_SESSION, SessionView
 from router_model.types import Capabilities, Message, ModelCard, Part, Request
 
@@ -42,8 +41,8 @@ OPEN = (USER, Message("assistant", (THOUGHT, CALL)), RESULT)
 BY_A_LARGE = SessionView(model="a-large", turn=1)
 
 
-def request(*messages: Message, **fields: object) -> Request:
-    return msgspec.structs.replace(Request(messages=messages), **fields)
+def request(*messages: Message, **fields: object) -> Outline:
+    return outline_of(msgspec.structs.replace(Request(messages=messages), **fields))
 
 
 def able(lock: Lock | None, catalog: Catalog = CATALOG) -> set[str]:

@@ -1,4 +1,7 @@
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,9 +22,9 @@ from routers import (
     write_artifact,
 )
 
-from router_model import fallback
+from router_model import fallback, formats
 from router_model.catalog import load_catalog
-from router_model.errors import ArtifactError, NoAdmissibleModelError
+from router_model.errors import ArtifactError, InvalidRequestError, NoAdmissibleModelError
 from router_model.golden import GOLDEN
 from router_model.persistence import save_predictor
 from router_model.policy import CHEAPEST_ADEQUATE, HIGHEST_P, CheapestAdequate
@@ -37,6 +40,7 @@ from router_model.types import (
     PriceCard,
     Request,
     StepType,
+    WireFormat,
 )
 
 ROUTER = router()
@@ -99,18 +103,53 @@ def test_the_same_request_and_id_give_the_same_decision() -> None:
         assert len(each.fallbacks) == len(each.candidates) - 1
 
 
-def test_context_and_embedding_may_be_handed_in() -> None:
-    request = ask("why")
-    context = ROUTER.context(request)
-    given = ROUTER.decide(
-        request,
-        caller=CALLER,
-        overrides=PolicyOverrides(),
-        decision_id="d1",
-        context=context,
-        embedding=ROUTER.embed(context),
-    )
-    assert given == decide(request=request)
+def test_a_body_is_decided_as_its_parsed_request_however_it_is_held() -> None:
+    held = {"model": "auto", "messages": [{"role": "user", "content": "Fix the test"}]}
+    text = json.dumps(held)
+    parsed = formats.parse(text.encode())
+    same = [ROUTER.decide(each) for each in (held, text, text.encode(), parsed)]
+    assert same == [same[0]] * 4
+    digest = ROUTER.digest(parsed)
+    assert ROUTER.decide(digest, decision_id=same[0].decision_id) == same[0]
+
+
+def test_without_an_id_the_same_call_of_the_same_caller_is_the_same_decision() -> None:
+    body = {"messages": [{"role": "user", "content": "Fix the test"}]}
+    first = ROUTER.decide(body).decision_id
+    assert first == ROUTER.decide(body).decision_id
+    assert first != ROUTER.decide(body, caller=Caller(user="kim")).decision_id
+    assert first != ROUTER.decide(body, overrides=PolicyOverrides(min_adequacy=0.5)).decision_id
+    assert ROUTER.decide(body, caller=Caller(decision_id="own")).decision_id == "own"
+    assert ROUTER.decide(
+        body, decision_id="mine", caller=Caller(decision_id="own")
+    ).decision_id == ("mine")
+
+
+def test_a_digest_needs_an_id() -> None:
+    with pytest.raises(InvalidRequestError, match="decision_id: got None, expected an id"):
+        ROUTER.decide(ROUTER.digest(ask()))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"messages": [object()]}, "body: got 'dict', expected JSON"),
+        ({1j: 2}, "body: got 'dict', expected JSON"),
+        ("nothing", "body: got"),
+    ],
+)
+def test_a_body_that_is_no_json_is_refused(body: Any, message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=re.escape(message)):
+        ROUTER.decide(body)
+
+
+def test_format_and_path_say_what_the_body_is() -> None:
+    body = {"contents": [{"role": "user", "parts": [{"text": "Fix the test"}]}]}
+    path = "/v1beta/models/large:generateContent"
+    named = ROUTER.decide(body, wire_format=WireFormat.GEMINI)
+    assert named.model == ROUTER.decide(body, path=path).model
+    with pytest.raises(InvalidRequestError):
+        ROUTER.decide(body, wire_format=WireFormat.OPENAI_CHAT)
 
 
 def test_a_price_is_that_of_the_expected_tokens() -> None:

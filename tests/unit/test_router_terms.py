@@ -8,6 +8,7 @@ from routers import ask, router
 from router_model import fallback
 from router_model.contract import ABSTAIN, ABSTAINS, Certified
 from router_model.errors import NoAdmissibleModelError
+from router_model.outline import outline_of
 from router_model.policy import ABSTAINED, CheapestAdequate
 from router_model.reservation import reserved_microusd
 from router_model.router import Router
@@ -159,7 +160,7 @@ def reserved_by_model(asked: Router) -> dict[str, int]:
         candidate.model: reserved_microusd(
             asked.catalog.models[candidate.model],
             candidate,
-            asking=asking_of(ask()),
+            asking=asking_of(outline_of(ask())),
             max_output_tokens=ask().max_output_tokens,
         )
         for candidate in ample.candidates

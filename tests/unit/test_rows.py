@@ -20,6 +20,8 @@ from router_data.rows import (
 )
 from router_data.store import Store
 from router_model import features, formats
+from router_model.digest import digest_of
+from router_model.outline import outline_of
 from router_model.types import (
     Caller,
     Candidate,
@@ -84,9 +86,10 @@ def made_row(**changes: object) -> dict[str, object]:
     return decision_row(
         made_decision(),
         caller=Caller(tenant="acme", key="k", user="ann"),
-        request=request,
-        context=features.extract(request),
-        embedding=np.ones(4, dtype=np.float32),
+        digest=digest_of(
+            outline_of(request), features.extract(request), np.ones(4, dtype=np.float32)
+        ),
+        request_hash=request_hash(request),
         encoder="e1",
         session="s1",
         wire_format=WireFormat.OPENAI_CHAT,

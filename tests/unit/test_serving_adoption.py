@@ -6,6 +6,7 @@ from routers import catalog, router
 from served_engine import Served
 
 from router_model.errors import NoAdmissibleModelError
+from router_model.outline import outline_of
 from router_model.policy import CheapestAdequate
 from router_model.terms import Exploration, Terms
 from router_model.types import Message, Outcome, Part, Request, Usage
@@ -78,14 +79,14 @@ def test_the_caller_keeps_the_model_it_names(
     model: str, allowed: tuple[str, ...] | None, expected: str
 ) -> None:
     place = OBSERVED.place("acme", "s1")
-    found = OBSERVED.incumbent_for(place, asking(model), catalog(), allowed=allowed)
+    found = OBSERVED.incumbent_for(place, outline_of(asking(model)), catalog(), allowed=allowed)
     assert found == expected
 
 
 def test_an_incumbent_that_a_new_catalog_lacks_is_no_server_error() -> None:
     place = OBSERVED.place("acme", "s1")
     with pytest.raises(NoAdmissibleModelError) as refused:
-        OBSERVED.incumbent_for(place, asking(), catalog(()), allowed=None)
+        OBSERVED.incumbent_for(place, outline_of(asking()), catalog(()), allowed=None)
     assert refused.value.excluded["medium"].startswith("unknown_incumbent")
 
 

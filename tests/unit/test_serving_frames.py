@@ -2,6 +2,7 @@
 
 from session_memories import CATALOG, LATER, REQUEST, billed, remembered, seen
 
+from router_model.outline import outline_of
 from router_model.session_view import NO_SESSION
 from router_model.types import (
     Request,
@@ -34,7 +35,7 @@ def test_a_new_session_finds_what_others_with_its_tools_left() -> None:
     assert seen(memory, with_tools(LATER, "run", "read")).is_lost
     assert seen(memory, with_tools(REQUEST, "run")) == NO_SESSION
     assert seen(memory, request, step_type=StepType.TITLE) == NO_SESSION
-    assert memory.view("other", "s", request, now_s=10.0) == NO_SESSION
+    assert memory.view("other", "s", outline_of(request), now_s=10.0) == NO_SESSION
 
 
 def test_an_impossible_bill_leaves_other_sessions_nothing() -> None:
@@ -67,7 +68,7 @@ def test_every_call_keeps_the_shared_frame_warm() -> None:
 def test_sets_of_tools_are_bounded() -> None:
     frames = FrameMemory()
     for number in range(MAX_FRAMES + 5):
-        key = frame_of("t", with_tools(REQUEST, f"tool{number}"))
+        key = frame_of("t", outline_of(with_tools(REQUEST, f"tool{number}")))
         left = HeldPrefix(tokens=5000, used_s=0.0, ttl_s=300)
         frames.learn(key, "m", Usage(input_tokens=5000, cached_tokens=4000), left)
     assert len(frames) == MAX_FRAMES

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from router_model import formats
+from router_model.outline import outline_of
 from router_model.session import fingerprint, session_id
 from router_model.types import Caller, Request
 
@@ -29,7 +30,7 @@ def text(words: str, **extra: Any) -> dict[str, Any]:
 
 def name(parsed: Request, caller: Caller | None = None, **headers: str) -> str:
     spelled = {header.replace("_", "-"): value for header, value in headers.items()}
-    return session_id(parsed, spelled, caller or Caller())
+    return session_id(outline_of(parsed), spelled, caller or Caller())
 
 
 def test_the_caller_comes_before_headers_and_headers_before_the_body() -> None:
@@ -56,14 +57,17 @@ def test_the_caller_comes_before_headers_and_headers_before_the_body() -> None:
     ],
 )
 def test_session_headers_are_found_whatever_their_case(header: str) -> None:
-    assert session_id(request(user("Fix it")), {"accept": "*/*", header: UUID}, Caller()) == UUID
+    assert (
+        session_id(outline_of(request(user("Fix it"))), {"accept": "*/*", header: UUID}, Caller())
+        == UUID
+    )
 
 
 @pytest.mark.parametrize("value", ["true", "1", "", "has some spaces in it", "x" * 300])
 @pytest.mark.parametrize("header", ["x_acme_session_id", "x_session_id", "thread_id"])
 def test_a_header_must_hold_something_like_an_id(header: str, value: str) -> None:
     headers = {header.replace("_", "-"): value}
-    assert session_id(request(user("Fix it")), headers, Caller()).startswith("fp:")
+    assert session_id(outline_of(request(user("Fix it"))), headers, Caller()).startswith("fp:")
 
 
 def test_a_subagent_is_not_taken_for_the_session_that_started_it() -> None:
@@ -76,7 +80,9 @@ def test_a_subagent_is_not_taken_for_the_session_that_started_it() -> None:
 
 @pytest.mark.parametrize("header", ["x-session-id-count", "acme-session-id", "x-request-id"])
 def test_other_headers_are_no_session(header: str) -> None:
-    assert session_id(request(user("Fix it")), {header: UUID}, Caller()).startswith("fp:")
+    assert session_id(outline_of(request(user("Fix it"))), {header: UUID}, Caller()).startswith(
+        "fp:"
+    )
 
 
 def test_a_blank_header_is_passed_over() -> None:
@@ -118,7 +124,7 @@ def test_the_fingerprint_survives_new_turns_system_text_and_moved_cache_markers(
 
 
 def test_the_fingerprint_is_short_hexadecimal_and_fixed() -> None:
-    assert name(request(user("Fix the bug"))) == "fp:3e03b0dc7085757e"
+    assert name(request(user("Fix the bug"))) == "fp:4420eb94d6cf5321"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +142,7 @@ def test_other_words_or_tools_are_another_session(other: Request) -> None:
 def test_tenants_and_users_with_the_same_words_are_different_sessions() -> None:
     parsed = request(user("Hi"))
     callers = [Caller(), Caller(tenant="t"), Caller(user="t"), Caller(tenant="t", user="u")]
-    assert len({fingerprint(parsed, caller) for caller in callers}) == 4
+    assert len({fingerprint(outline_of(parsed), caller) for caller in callers}) == 4
 
 
 def test_a_request_without_user_text_is_named_by_what_else_it_says() -> None:

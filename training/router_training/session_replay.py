@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from router_model.catalog import Catalog
 from router_model.constraints import admissible, needs_of
 from router_model.errors import DatasetError
-from router_model.locks import Lock, in_tool_loop, lock_of, locked_out
+from router_model.locks import Lock, lock_of, locked_out
+from router_model.outline import Outline, outline_of
 from router_model.session_view import SessionView
 from router_model.types import ModelCard, StepType
 from router_training.recorded_sessions import RecordedCall, RecordedSession
@@ -105,14 +106,15 @@ class Played(Struct, frozen=True, kw_only=True):
 class Prepared(Struct, frozen=True, kw_only=True):
     """Sessions with everything that does not depend on the policy.
 
-    `p` and `able` have one entry a session: P(adequate) by (call, card), and for every call the
-    places of the cards that its needs admit. `output_tokens` is the mean length of an answer by
-    step type, which is all that policies know of it.
+    `p`, `outlines` and `able` have one entry a session: P(adequate) by (call, card), and for every
+    call its outline and the places of the cards that its needs admit. `output_tokens` is the mean
+    length of an answer by step type, which is all that policies know of it.
     """
 
     sessions: tuple[RecordedSession, ...]
     catalog: Catalog
     p: tuple[Floats, ...]
+    outlines: tuple[tuple[Outline, ...], ...]
     able: tuple[tuple[tuple[int, ...], ...], ...]
     output_tokens: Mapping[StepType, int]
     rule: Rule
@@ -132,11 +134,14 @@ def prepare(
     """
     cards = tuple(catalog.models.values())
     place = {card.id: index for index, card in enumerate(cards)}
+    outlines = tuple(
+        tuple(outline_of(call.request) for call in session.calls) for session in sessions
+    )
     able = []
-    for session in sessions:
+    for session, outlined in zip(sessions, outlines, strict=True):
         by_call = []
-        for number, call in enumerate(session.calls):
-            needs = needs_of(call.request, input_tokens=call.input_tokens)
+        for number, (call, outline) in enumerate(zip(session.calls, outlined, strict=True)):
+            needs = needs_of(outline, input_tokens=call.input_tokens)
             admitted, reasons = admissible(cards, needs=needs)
             if not admitted:
                 model, reason = next(iter(reasons.items()))
@@ -150,6 +155,7 @@ def prepare(
         sessions=tuple(sessions),
         catalog=catalog,
         p=tuple(p),
+        outlines=outlines,
         able=tuple(able),
         output_tokens=_mean_output_tokens(sessions),
         rule=rule,
@@ -229,7 +235,7 @@ def _play_session(prepared: Prepared, number: int, policy: Policy) -> list[tuple
                 threshold is None or p >= threshold,
                 is_switch,
                 is_switch and locked_out(card, turn.lock) is not None,
-                is_switch and in_tool_loop(call.request.messages),
+                is_switch and prepared.outlines[number][index].is_in_tool_loop,
             )
         )
         if is_main:
@@ -240,7 +246,7 @@ def _play_session(prepared: Prepared, number: int, policy: Policy) -> list[tuple
 def _turn(prepared: Prepared, number: int, index: int, view: SessionView, ledger: Ledger) -> Turn:
     call, cards = prepared.sessions[number].calls[index], prepared.cards
     able = prepared.able[number][index]
-    lock = lock_of(call.request, view, prepared.catalog)
+    lock = lock_of(prepared.outlines[number][index], view, prepared.catalog)
     free = able if lock is None else tuple(m for m in able if locked_out(cards[m], lock) is None)
     return Turn(
         call=call,

@@ -15,8 +15,9 @@ from msgspec import Struct
 from router_model.constraint_checks import OVER_BUDGET
 from router_model.errors import NoAdmissibleModelError
 from router_model.exploration import MICRO, microusd
+from router_model.outline import Outline
 from router_model.terms import Allowance
-from router_model.types import Caller, Decision, Request
+from router_model.types import Caller, Decision
 from router_serving.errors import LedgerError, LimitExceededError
 from router_serving.ledger.escrow import Escrow
 from router_serving.ledger.keeper import Keeper
@@ -193,10 +194,10 @@ class Admission:
         )
 
 
-def check_tokens(request: Request, limits: Limits, *, input_tokens: int) -> None:
+def check_tokens(outline: Outline, limits: Limits, *, input_tokens: int) -> None:
     """Raise LimitExceededError where a prompt, with the answer that it asks for, is too long."""
     most = limits.max_request_tokens
-    asked = request.max_output_tokens or 0
+    asked = outline.max_output_tokens or 0
     if most is not None and input_tokens + asked > most:
         raise LimitExceededError(
             f"tokens: about {input_tokens} of the prompt and up to {asked} of the answer, expected "
