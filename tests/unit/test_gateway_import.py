@@ -18,6 +18,7 @@ from router_data.store import Store
 from router_model import features, formats
 from router_model.embedding import embed
 from router_model.errors import DatasetError
+from router_model.outline import outline_of
 from router_model.session import session_id
 from router_model.types import Caller
 
@@ -77,7 +78,7 @@ def test_features_embedding_session_and_hash_are_those_of_a_live_request(tmp_pat
         (row,) = store.query("select * from decisions")
     assert row["features"] == encode_features(context.values)
     assert row["request_hash"] == request_hash(parsed)
-    assert row["session"] == session_id(parsed, {}, Caller(user="ann"))
+    assert row["session"] == session_id(outline_of(parsed), {}, Caller(user="ann"))
     assert (row["format"], row["requested_model"]) == ("anthropic.messages", "claude-x")
     assert (row["max_output_tokens"], row["schema"]) == (50, 3)
     rounds = load_rounds(tmp_path / "var")
