@@ -1,12 +1,14 @@
-"""What the commands of `router-data` share: the state folder and how errors are told."""
+"""What the commands of `router-data` share: state, encoder, and how errors are told."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from router_model.encoder import TABLE_FILE, StaticEncoder
 from router_model.errors import RouterError
 
 State = Annotated[
@@ -14,6 +16,7 @@ State = Annotated[
     typer.Option("--state", envvar="ROUTER_STATE_DIR", help="Folder of the service's state."),
 ]
 DEFAULT_STATE = Path("var")
+STARTER = Path(str(files("router_model"))) / "starter"
 
 
 def existing(state: Path) -> Path:
@@ -31,3 +34,11 @@ def reported() -> Iterator[None]:
     except RouterError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+def chosen_encoder(folder: Path | None, state: Path) -> StaticEncoder:
+    """The encoder of the given folder, else of the artifact in use, else the shipped one."""
+    if folder is not None:
+        return StaticEncoder.load(folder)
+    used = state / "artifact"
+    return StaticEncoder.load(used if (used / TABLE_FILE).is_file() else STARTER)

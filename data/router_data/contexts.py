@@ -37,7 +37,7 @@ class TableContext:
     """What the router would have known about one imported request.
 
     `embedding` is that of `router_model.embedding`: float32 holding float16 values, the
-    precision in which the log keeps it.
+    precision in which the log keeps it. `text` is the bounded text that was embedded.
     """
 
     features: NDArray[np.float32]
@@ -45,6 +45,7 @@ class TableContext:
     step_type: str
     input_tokens: int
     client: str
+    text: str = ""
 
 
 def table_contexts(
@@ -112,6 +113,7 @@ def context_of(request: Request, encoder: TextEncoder) -> TableContext:
         step_type=str(context.step_type),
         input_tokens=int(context.input_tokens),
         client=context.family,
+        text=context.text,
     )
 
 

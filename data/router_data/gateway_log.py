@@ -1,26 +1,28 @@
-"""Reads the plain log of a gateway: one JSON object a line.
+"""A call as a gateway logged it, and the plain log: one JSON object a line.
 
     {"ts": "2026-11-20T10:00:00Z", "tenant": "acme", "session": "s1", "model": "m-large",
-     "request": {...the client's body, any dialect...}, "usage": {"input_tokens": 900, ...},
-     "cost_usd": 0.01, "latency_ms": 1200, "signals": {"retried": true}}
+     "request": {...the client's body, any dialect...}, "response": {...the answer's body...},
+     "usage": {"input_tokens": 900, ...}, "cost_usd": 0.01, "latency_ms": 1200,
+     "signals": {"retried": true}}
 
-`ts` (ISO 8601, or Unix time in seconds or milliseconds), `request` (an object, or text that holds
-one) and `model` are needed. `id` names the call where two could otherwise be equal.
+`ts` (ISO 8601, or Unix time in seconds or milliseconds) and `model` are needed, and `request` (an
+object, or text that holds one) or, for a row that only tells of spending, `usage` or `cost_usd`.
+`response` may be an object or the text of a stream. `id` names the call where two could otherwise
+be equal.
 `distribution` maps models to the probability with which the gateway drew them, `propensity` is
 that of `model`. Other members are ignored.
 """
 
-import codecs
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta, Raw, Struct
-from tqdm import tqdm
 
-from router_model.errors import DatasetError
+from router_data.imports.records import Record, read_records
+from router_model.errors import DatasetError, InvalidRequestError
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Amount = Annotated[float, Meta(ge=0.0)]
@@ -31,6 +33,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=256)]
 _SECONDS_BELOW = 1e11
 _FIRST_MS, _LAST_MS = 946_684_800_000, 4_102_444_800_000  # 2000 to 2100
 _TOLERANCE = 1e-6
+_NOTHING = frozenset({b"", b"null", b"{}", b'""', b"[]"})
 
 
 class GatewayUsage(Struct, frozen=True, kw_only=True):
@@ -40,14 +43,25 @@ class GatewayUsage(Struct, frozen=True, kw_only=True):
     cached_tokens: Count | None = None
     cache_write_tokens: Count | None = None
     output_tokens: Count | None = None
+    cache_write_1h_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
 
 
 class GatewayCall(Struct, frozen=True, kw_only=True):
-    """One call that a gateway made, as it logged it. `ts_ms` is Unix time in milliseconds."""
+    """One call that a gateway made, as it logged it. `ts_ms` is Unix time in milliseconds.
+
+    `also_named` are other names of the model, tried where the catalog does not know `model`.
+    `without_content` says why a call comes without request, where its source says so.
+    """
 
     ts: Any
-    request: Raw
     model: Name
+    request: Raw = Raw()
+    response: Raw = Raw()
+    also_named: tuple[Name, ...] = ()
+    without_content: str = ""
+    requested_model: Name | None = None
+    is_streamed: bool | None = None
     id: Name | None = None
     tenant: Name | None = None
     key: Name | None = None
@@ -74,42 +88,91 @@ class GatewayCall(Struct, frozen=True, kw_only=True):
         return time_ms(self.ts)
 
     @property
+    def has_request(self) -> bool:
+        """True when the client's body is there."""
+        return bytes(self.request) not in _NOTHING
+
+    @property
+    def has_response(self) -> bool:
+        """True when the answer's body is there."""
+        return bytes(self.response) not in _NOTHING
+
+    @property
     def is_drawn(self) -> bool:
         """True when the gateway says with which probability it drew each model."""
         return self.propensity is not None and self.distribution is not None
 
 
 class Line(NamedTuple):
-    """A line of the log with its number from 1; `call` or, where it is unusable, `problem`."""
+    """What a record says, with its number from 1: a call, or why there is none.
+
+    `problem` is why a record is unusable, `left_out` why a sound one is no call of a model.
+    """
 
     number: int
     text: bytes
     call: GatewayCall | None
-    problem: str
+    problem: str = ""
+    left_out: str = ""
 
+
+Reader = Callable[[Record], Iterable[Line]]
+"""The calls in one record; a record that holds none gives one line that says why."""
 
 _DECODER = msgspec.json.Decoder(GatewayCall)
 
 
-def read_lines(path: Path, *, progress: bool = False) -> Iterator[Line]:
-    """The lines of a file that are not blank, one by one."""
+def read_lines(
+    path: Path, reader: Reader | None = None, *, progress: bool = False
+) -> Iterator[Line]:
+    """The lines of a file in any of the formats, the plain one when not given; one by one."""
+    read = reader or read_plain
+    for record in read_records(path, progress=progress):
+        if record.problem:
+            yield Line(record.number, record.text, None, record.problem)
+        else:
+            yield from read(record)
+
+
+def read_plain(record: Record) -> Iterator[Line]:
+    """The call of one record of the plain log."""
+    yield checked_line(record, lambda: _DECODER.decode(record.text))
+
+
+def checked_line(record: Record, make: Callable[[], GatewayCall | str]) -> Line:
+    """The line of a call, or of why there is none, which `make` may give instead.
+
+    What it raises because of the record becomes the line's problem.
+    """
+    problem = ""
     try:
-        with (
-            path.open("rb") as file,
-            tqdm(
-                total=path.stat().st_size,
-                desc="import",
-                unit="B",
-                unit_scale=True,
-                disable=not progress,
-            ) as bar,
-        ):
-            for number, text in enumerate(file, start=1):
-                bar.update(len(text))
-                if text.strip():
-                    yield _line(number, text)
-    except OSError as error:
-        raise DatasetError(f"{path}: can't be read: {error}") from error
+        made = make()
+        if isinstance(made, str):
+            return Line(record.number, record.text, None, left_out=made)
+        _check(made)
+        return Line(record.number, record.text, made)
+    except InvalidRequestError as error:
+        problem = f"{error.field}: expected {error.allowed}"
+    except (msgspec.ValidationError, DatasetError) as error:
+        problem = str(error)
+    except (msgspec.DecodeError, UnicodeError):
+        problem = "not valid JSON"
+    except RecursionError:
+        problem = "nested too deeply"
+    return Line(record.number, record.text, None, problem)
+
+
+def call_of(fields: Mapping[str, Any]) -> GatewayCall:
+    """The call with these fields; `request` and `response` are values that JSON can hold.
+
+    Raises msgspec.ValidationError.
+    """
+    bodies = {
+        name: Raw(msgspec.json.encode(fields[name]))
+        for name in ("request", "response")
+        if fields.get(name) is not None
+    }
+    return msgspec.convert({**fields, "request": Raw(), "response": Raw(), **bodies}, GatewayCall)
 
 
 def time_ms(value: object) -> int:
@@ -142,23 +205,10 @@ def _timestamp(value: object) -> float | None:
     return float(value) if abs(value) <= _LAST_MS else None
 
 
-def _line(number: int, text: bytes) -> Line:
-    try:
-        call = _DECODER.decode(text.removeprefix(codecs.BOM_UTF8) if number == 1 else text)
-        _check(call)
-    except msgspec.ValidationError as error:
-        return Line(number, text, None, str(error))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Line(number, text, None, "not valid JSON")
-    except RecursionError:
-        return Line(number, text, None, "nested too deeply")
-    except DatasetError as error:
-        return Line(number, text, None, str(error))
-    return Line(number, text, call, "")
-
-
 def _check(call: GatewayCall) -> None:
     time_ms(call.ts)
+    if not call.has_request and call.usage is None and call.cost_usd is None:
+        raise DatasetError("request: missing, expected the client's body, or usage or cost_usd")
     if call.propensity == 0.0:
         raise DatasetError("propensity: expected more than 0")
     if call.is_drawn:

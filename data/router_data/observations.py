@@ -148,7 +148,8 @@ def matching(observations: Observations, *, schema: str, encoder: str | None) ->
     contexts = observations.contexts
     has_row = np.zeros(len(contexts["decision_id"]), dtype=bool)
     has_row[observations.context_index] = True
-    has_schema = (contexts["feature_schema"] == schema) & (contexts["features"] != None)  # noqa: E711
+    has_features = contexts["features"] != None  # noqa: E711
+    has_schema = (contexts["feature_schema"] == schema) & has_features
     has_vector = contexts["embedding"] != None  # noqa: E711
     usable = has_schema & has_vector & has_row
     if encoder is None and usable.any():
@@ -159,7 +160,8 @@ def matching(observations: Observations, *, schema: str, encoder: str | None) ->
     is_broken |= _is_unreadable(contexts["embedding"], has_encoder)
     keep = has_encoder & ~is_broken & has_row
     reasons = {
-        "decision: features of another schema": ~has_schema,
+        "decision: logged without its request": ~has_features,
+        "decision: features of another schema": has_features & ~has_schema,
         "decision: embedding of another encoder": has_schema & ~has_encoder,
         "decision: features or embedding unreadable": is_broken,
         "decision: no outcome": has_encoder & ~is_broken & ~has_row,

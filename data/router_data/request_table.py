@@ -92,10 +92,10 @@ def _content(cells: Mapping[str, str], problems: Counter[str]) -> dict[str, obje
     tools = _json_list(cells.get("tools"), "tools", problems)
     if not tools:
         return {"messages": messages}
-    return {"messages": messages, "tools": [_chat_tool(tool) for tool in tools]}
+    return {"messages": messages, "tools": [chat_tool(tool) for tool in tools]}
 
 
-def _chat_tool(tool: object) -> object:
+def chat_tool(tool: object) -> object:
     """A tool as chat completions writes it; bare and Anthropic-shaped tools are wrapped."""
     if not isinstance(tool, dict) or "function" in tool or "name" not in tool:
         return tool

@@ -1,12 +1,12 @@
 """The command `router-data simulate`."""
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from router_data.agents import simulate_agents
+from router_data.cli_options import STARTER as STARTER
 from router_data.simulated_gateway import write_gateway_log
 from router_data.simulator import World
 from router_data.store import Store
@@ -14,7 +14,6 @@ from router_data.traffic import decision_prefix, log_traffic, router_for
 from router_model.errors import DatasetError, RouterError
 from router_model.terms import NO_TERMS, Exploration, Terms
 
-STARTER = Path(str(files("router_model"))) / "starter"
 _NOT_SIMULATED = """
     select count(*) as n from decisions
     where not starts_with(tenant, 'simulated') or not starts_with(decision_id, 'simulated')

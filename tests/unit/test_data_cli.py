@@ -19,7 +19,7 @@ from router_model.embedding import N_MATCH
 from router_model.encoder import StaticEncoder
 
 COMMANDS = (
-    *("import", "import-log", "compact", "verify", "stats", "export", "replay"),
+    *("import", "compact", "verify", "stats", "export", "replay"),
     *("repair", "retain", "snapshot"),
 )
 
@@ -266,16 +266,16 @@ def test_a_gateways_log_is_imported_with_its_bad_lines_named(tmp_path: Path, enc
     path = tmp_path / "gateway.jsonl"
     path.write_bytes(good + line.replace(b'"m"', b'""') + b"{\n" * 12)
     options = ("--state", tmp_path / "var", "--encoder", encoder, "--no-progress")
-    code, text = run("import-log", path, *options, "--tenant", "acme")
+    code, text = run("import", path, *options, "--tenant", "acme")
     assert code == 0
     assert "14 lines: 1 decisions with their outcomes logged, 0 were there already" in text
     assert "12 x line: not valid JSON (line 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, ...)" in text
     assert "unusable lines are kept in" in text
     assert load_rounds(tmp_path / "var").tenant.tolist() == ["acme"]
-    code, text = run("import-log", path, *options, "--tenant", "acme")
+    code, text = run("import", path, *options, "--tenant", "acme")
     assert (code, "0 decisions" in text, "1 were there already" in text) == (0, True, True)
     path.write_bytes(b"{\n")
-    code, text = run("import-log", path, *options)
+    code, text = run("import", path, *options)
     assert (code, "no usable line" in text) == (1, True)
     assert "0.0%" in run("stats", "--state", tmp_path / "var")[1]
 

@@ -13,5 +13,5 @@ def require_log(state: Path) -> None:
         raise DatasetError(
             f"{state}: no decision to learn from: the log is empty; serve requests and report "
             "their outcomes to POST /outcomes, import a folder of outcomes (router-data import "
-            "DIR), or import another gateway's log (router-data import-log FILE)"
+            "DIR), or import another gateway's log (router-data import --format FORMAT FILE)"
         )

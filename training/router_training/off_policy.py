@@ -12,6 +12,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from router_data.logged import Evidence, LoggedDecisions
+from router_data.own_cost import ROUTER_COST_USD as ROUTER_COST_USD
 from router_training.intervals import Resampling
 from router_training.labels import MIN_VERDICTS
 from router_training.off_policy_baselines import Fixed, fixed_models, hull_of, minus_hull, mix_at
@@ -43,9 +44,6 @@ _PER_CALL = (
     "that changes models less often, and finds more in the cache, is overstated"
 )
 _FEW_SESSIONS = 30
-ROUTER_COST_USD = 1e-7
-"""US dollars a decision: 2.6 ms of one core for a 40 KB body (README), as much again for its row
-and outcome in the log, at 0.05 US dollars per core and hour, rounded up."""
 
 
 class OffPolicyOptions(Struct, frozen=True, kw_only=True):

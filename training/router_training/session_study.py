@@ -8,12 +8,12 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from router_data.own_cost import ROUTER_COST_USD
 from router_model.economics import PRIOR, CacheFacts, Economics
 from router_model.router import Router
 from router_training import session_policies as policies
 from router_training import session_strengths as strengths
 from router_training.intervals import Resampling
-from router_training.off_policy import ROUTER_COST_USD
 from router_training.recorded_sessions import Progress, Recording, read_recording
 from router_training.session_economy import cross_fitted
 from router_training.session_figures import difference_of, figures_of, goal_of, session_sums

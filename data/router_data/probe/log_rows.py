@@ -4,8 +4,8 @@ import msgspec
 from ulid import ULID
 
 from router_data.contexts import TextEncoder
-from router_data.gateway_import import GatewayRowMaker, Row
 from router_data.gateway_log import GatewayCall, GatewayUsage
+from router_data.gateway_rows import GatewayRowMaker, Row
 from router_data.probe.asks import Answer
 from router_data.probe.client import Record
 from router_data.rows import PROBE_DATASET

@@ -1,0 +1,1 @@
+"""Reads the logs of other gateways and of tracing tools as calls."""
