@@ -12,13 +12,14 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from router_model.embedding import N_MATCH
+from router_model.embedding import N_MATCH, embed
+from router_model.encoder import StaticEncoder
 from router_model.errors import BodyNeededError, InvalidRequestError
-from router_model.features import SCHEMA, Context
+from router_model.features import SCHEMA, Context, extract
 from router_model.formats import jsontext
 from router_model.formats.parsing import MAX_INTEGER
-from router_model.outline import Outline
-from router_model.types import StepType, WireFormat
+from router_model.outline import Outline, outline_of, request_hash
+from router_model.types import Request, StepType, WireFormat
 from router_model.vectors import (
     EMBEDDING,
     FEATURES,
@@ -99,19 +100,20 @@ def digest_of(outline: Outline, context: Context, embedding: Vector) -> Digest:
     )
 
 
-def pack(digest: Digest, *, encoder: str, wire_format: WireFormat, request_hash: str) -> Packed:
-    """The digest as it travels; `encoder` is the hash of the one that made its embedding."""
+def pack(request: Request, *, encoder: StaticEncoder, wire_format: WireFormat) -> Packed:
+    """The digest of a request as it travels; `wire_format` is the dialect that it came in."""
+    context = extract(request)
     return Packed(
         version=VERSION,
         schema=SCHEMA.hash,
-        encoder=encoder,
+        encoder=encoder.hash,
         format=wire_format,
-        request_hash=request_hash,
-        values=encode_features(digest.values),
-        embedding=encode_embedding(digest.embedding),
-        input_tokens=digest.input_tokens,
-        family=digest.family,
-        outline=digest.outline,
+        request_hash=request_hash(request),
+        values=encode_features(context.values),
+        embedding=encode_embedding(embed(context, encoder)),
+        input_tokens=context.input_tokens,
+        family=context.family,
+        outline=outline_of(request),
     )
 
 

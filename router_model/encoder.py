@@ -112,6 +112,20 @@ class StaticEncoder:
         norms[norms == 0] = 1
         return np.asarray((vectors / norms).astype(np.float16).astype(np.float32))
 
+    def to_bytes(self) -> bytes:
+        """All of the encoder as one file, which `from_bytes` reads."""
+        tokenizer = np.frombuffer(self._tokenizer_json.encode(), dtype=np.uint8)
+        return save({"table": self.table, "scale": self.scale, "tokenizer": tokenizer})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The encoder in what `to_bytes` gave; ArtifactError for anything else."""
+        try:
+            tensors = load(data)
+            return cls._of(tensors, tensors["tokenizer"].tobytes().decode(), name="")
+        except (KeyError, SafetensorError, ValueError) as error:
+            raise ArtifactError(f"encoder: {len(data)} bytes can't be read: {error}") from error
+
     def save(self, folder: Path) -> None:
         """Write the table and the tokenizer into an existing folder."""
         tensors: dict[str, npt.NDArray[Any]] = {"table": self.table, "scale": self.scale}
@@ -124,10 +138,14 @@ class StaticEncoder:
         try:
             tensors = load((folder / TABLE_FILE).read_bytes())
             tokenizer_json = (folder / TOKENIZER_FILE).read_text(encoding="utf-8")
-            msgspec.json.decode(tokenizer_json)  # tokenizers raises a bare Exception
-            return cls(tensors["table"], tensors["scale"], tokenizer_json, name=name)
+            return cls._of(tensors, tokenizer_json, name=name)
         except (OSError, KeyError, SafetensorError, ValueError) as error:
             raise ArtifactError(f"encoder: {folder} can't be read: {error}") from error
+
+    @classmethod
+    def _of(cls, tensors: dict[str, npt.NDArray[Any]], tokenizer_json: str, *, name: str) -> Self:
+        msgspec.json.decode(tokenizer_json)  # tokenizers raises a bare Exception
+        return cls(tensors["table"], tensors["scale"], tokenizer_json, name=name)
 
     @classmethod
     def from_table(

@@ -35,11 +35,13 @@ class Rows:
 class Served:
     """An engine, and what it logs."""
 
-    def __init__(self, asked: Router) -> None:
+    def __init__(self, asked: Router, **settings: Any) -> None:
         self.log = Rows()
         self.metrics = Metrics()
         self.writer = LogWriter(self.log, max_rows=10_000, flush_s=10.0, metrics=self.metrics)
-        self.engine = Engine(asked, settings=Settings(), writer=self.writer, metrics=self.metrics)
+        self.engine = Engine(
+            asked, settings=Settings(**settings), writer=self.writer, metrics=self.metrics
+        )
 
     def ask(self, session: str = "s1", *, tenant: str = "acme") -> str:
         """The id of a decision for one small call."""

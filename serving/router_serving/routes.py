@@ -14,7 +14,7 @@ from router_data.rows import outcome_row
 from router_model.errors import InvalidRequestError, MalformedJsonError
 from router_model.formats.jsontext import check_values
 from router_model.types import Outcome
-from router_serving.access import TENANT_HEADER, Reader, Reporter, Rights
+from router_serving.access import TENANT_HEADER, Asker, Reader, Reporter, Rights
 from router_serving.envelope import name_of, refuse_secrets
 from router_serving.openapi import problems
 from router_serving.parts import Running
@@ -24,6 +24,12 @@ from router_serving.telemetry import UNKNOWN_MODEL
 
 router = APIRouter()
 DEFAULT_TENANT = "default"
+BYTES_TYPE = "application/octet-stream"
+ENCODER_FILE: dict[str, Any] = {
+    "description": "One safetensors file",
+    "content": {BYTES_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+}
+UNCHANGED: dict[str, Any] = {"description": "The encoder is the one named"}
 
 
 def running_of(request: Request) -> Running:
@@ -112,6 +118,27 @@ async def get_models(parts: Parts, rights: Reader) -> Response:
         for card in catalog.models.values()
     ]
     return as_json({"version": catalog.version, "as_of": catalog.as_of, "models": models})
+
+
+@router.get(
+    "/encoder",
+    tags=["models"],
+    response_class=Response,
+    responses={**problems(422, 500), 200: ENCODER_FILE, 304: UNCHANGED},
+)
+async def get_encoder(
+    parts: Parts, rights: Asker, if_none_match: Annotated[str | None, Header()] = None
+) -> Response:
+    """The text encoder in use, by which a client makes features of its bodies itself.
+
+    Its hash is the ETag: with `if-none-match` an encoder that the client has is not sent again.
+    """
+    encoder = parts.engine.router.encoder
+    headers = {"etag": f'"{encoder.hash}"'}
+    if if_none_match == headers["etag"]:
+        return Response(status_code=304, headers=headers)
+    content = await asyncio.to_thread(encoder.to_bytes)
+    return Response(content, media_type=BYTES_TYPE, headers=headers)
 
 
 @router.get("/spend", tags=["spend"], responses=problems(422, 500, 503))

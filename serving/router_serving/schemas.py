@@ -124,11 +124,19 @@ class PolicyBody(Strict):
 
 
 class RouteBody(Strict):
-    """The envelope; the client's own body alone is accepted too."""
+    """The envelope: `request`, or `features`. The client's own body alone is accepted too."""
 
-    request: dict[str, Any] = Field(description="The client's body, as it is.")
+    request: dict[str, Any] | None = Field(default=None, description="The client's body, as it is.")
+    features: dict[str, Any] | None = Field(
+        default=None,
+        description="What `router_serving.gateways.client` makes of the body, 2 kB in its place. "
+        "409 `body_needed` where it can't be used here.",
+    )
     format: Literal["openai.chat", "openai.responses", "anthropic.messages", "gemini"] | None = (
         Field(default=None, description="Detected when not given.")
+    )
+    path: str | None = Field(
+        default=None, description="The path that the client called; Gemini's names the model."
     )
     caller: CallerBody | None = None
     policy: PolicyBody | None = None

@@ -35,6 +35,7 @@ def test_every_route_of_the_contract_is_described() -> None:
         ("POST", "/portkey"),
         ("GET", "/decisions/{decision_id}"),
         ("GET", "/models"),
+        ("GET", "/encoder"),
         ("GET", "/spend"),
         ("GET", "/budgets"),
         ("GET", "/switches"),
