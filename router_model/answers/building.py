@@ -3,7 +3,8 @@
 from collections.abc import Hashable, Mapping
 from typing import Any, Final
 
-from router_model.answers.answer import Answer, CallKind, ToolCall, normal_finish
+from router_model.answers.answer import Answer, CallKind, normal_finish
+from router_model.answers.open_call import OpenCall
 from router_model.errors import InvalidRequestError
 from router_model.types import Usage
 from router_model.usage import usage_of
@@ -13,30 +14,13 @@ _MAX_NAME_CHARS: Final = 256
 _MAX_CODE: Final = 1_000_000
 
 
-class OpenCall:
-    """A tool call that is still coming in."""
-
-    __slots__ = ("id", "is_closed", "kind", "name", "pieces", "seen")
-
-    def __init__(self, call_id: str, name: str, kind: CallKind = "function") -> None:
-        self.id = call_id
-        self.name = name
-        self.kind: CallKind = kind
-        self.pieces: list[str] = []
-        self.is_closed = False
-        self.seen = 0
-
-    def call(self) -> ToolCall:
-        """What has come so far."""
-        return ToolCall(self.id, self.name, "".join(self.pieces), self.kind)
-
-
 class Building:
     """Collects texts and calls by the key under which their pieces come, in order of beginning."""
 
     def __init__(self) -> None:
         self.texts: dict[Hashable, list[str]] = {}
         self.calls: dict[Hashable, OpenCall] = {}
+        self.last_of_index: dict[int, OpenCall] = {}
         self.usage: dict[str, Any] = {}
         self.model: str | None = None
         self.raw_finish = ""
@@ -66,11 +50,11 @@ class Building:
         """Add a streamed piece of arguments; the call is complete with what closes its object."""
         if not text:
             return
-        call.pieces.append(text)
         self.n_call_chunks += 1
-        # Only an object that is closed can be complete, and decoding each prefix costs.
-        if not self.has_complete_call and text.rstrip().endswith("}"):
-            self.has_complete_call = call.call().values is not None
+        if self.has_complete_call:
+            call.pieces.append(text)
+        else:
+            self.has_complete_call = call.add(text)
 
     def close_call(self, call: OpenCall, arguments: str | None = None) -> None:
         """End a call; `arguments` are the whole, where they came once more or at once."""

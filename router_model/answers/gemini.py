@@ -126,7 +126,8 @@ def _take_part(building: Building, part: Part) -> None:
 
 def _take_call(building: Building, found: FunctionCall) -> None:
     """A call, or what comes later of one: that has no name."""
-    if not text_of(found.name) and any(call.kind == "partial" for call in building.calls.values()):
+    before = next(reversed(building.calls.values()), None)
+    if not text_of(found.name) and before is not None and before.kind == "partial":
         building.n_call_chunks += 1
         return
     is_partial = bool(found.partial_args or found.will_continue)

@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from router_model.answers.answer import misplaced_arguments
-from router_model.answers.building import Building, OpenCall, text_of
+from router_model.answers.building import Building, text_of
+from router_model.answers.open_call import OpenCall
 from router_model.errors import InvalidRequestError
 from router_model.formats import jsontext
 
@@ -155,10 +156,9 @@ def _continued(building: Building, item: Call, place: int) -> OpenCall:
     Some servers give each whole call the same index: another id with a name begins another call.
     """
     index = place if item.index is None else item.index
-    key = next((key for key in reversed(building.calls) if _index(key) == index), None)
-    if key is None:
+    call = building.last_of_index.get(index)
+    if call is None:
         return _opened(building, item, index)
-    call = building.calls[key]
     call_id, name = text_of(item.id), _name(item)
     if call_id and name and call.id and call_id != call.id:
         return _opened(building, item, index)
@@ -167,13 +167,11 @@ def _continued(building: Building, item: Call, place: int) -> OpenCall:
 
 
 def _opened(building: Building, item: Call, index: int) -> OpenCall:
-    key = (index, len(building.calls))
     kind: Any = "custom" if item.custom is not None else "function"
-    return building.open_call(key, call_id=item.id, name=_name(item), kind=kind)
-
-
-def _index(key: object) -> object:
-    return key[0] if isinstance(key, tuple) else None
+    key = len(building.calls)
+    call = building.open_call(key, call_id=item.id, name=_name(item), kind=kind)
+    building.last_of_index[index] = call
+    return call
 
 
 def _name(item: Call) -> str:

@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from router_model.answers.answer import CallKind, misplaced_arguments
-from router_model.answers.building import Building, OpenCall, text_of
+from router_model.answers.building import Building, text_of
+from router_model.answers.open_call import OpenCall
 from router_model.errors import InvalidRequestError
 from router_model.formats import jsontext
 
