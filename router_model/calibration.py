@@ -44,10 +44,14 @@ class Calibration(Struct, frozen=True):
         array([-1.  ,  0.25,  2.  ])
         """
         x, y = np.asarray(self.raw), np.asarray(self.calibrated)
-        inside = np.interp(raw, x, y)
-        below = y[0] + (raw - x[0]) * (y[1] - y[0]) / (x[1] - x[0])
-        above = y[-1] + (raw - x[-1]) * (y[-1] - y[-2]) / (x[-1] - x[-2])
-        return np.asarray(np.where(raw < x[0], below, np.where(raw > x[-1], above, inside)))
+        found = np.asarray(np.interp(raw, x, y))
+        if (is_below := raw < x[0]).any():
+            below = y[0] + (raw - x[0]) * (y[1] - y[0]) / (x[1] - x[0])
+            found = np.where(is_below, below, found)
+        if (is_above := raw > x[-1]).any():
+            above = y[-1] + (raw - x[-1]) * (y[-1] - y[-2]) / (x[-1] - x[-2])
+            found = np.where(is_above, above, found)
+        return found
 
     def raw_of(self, calibrated: Floats) -> Floats:
         """The raw log-odds of calibrated ones: the inverse map.
@@ -72,4 +76,4 @@ class Calibration(Struct, frozen=True):
 def sigmoid(x: Floats) -> Floats:
     """Logistic function, stable for large arguments."""
     e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1.0 / (1.0 + e), e / (1.0 + e))
+    return np.asarray(np.where(x >= 0, 1.0, e) / (1.0 + e))

@@ -7,6 +7,7 @@ logarithms. A model that was never seen gets its place from its descriptors.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from router_model.calibration import Calibration
 from router_model.embedding import N_MATCH
 from router_model.errors import PredictionError
+from router_model.forest import BoundForest, Forest
 from router_model.heads import ContextScaler, Floats, LinearHead, ModelSpace
 from router_model.trees import Trees
 
@@ -102,6 +104,14 @@ class JointPredictor:
         n_text, n_traits = self.text_components.shape[1], self.space.traits.shape[1]
         return self.n_features + N_MATCH + int(n_text) + int(n_traits) + self.n_descriptors
 
+    @cached_property
+    def forest(self) -> Forest | None:
+        """Its trees, for one context and many models; None where `trees` alone can score them."""
+        if self.trees.n_columns != self.n_tree_columns:
+            return None
+        n_models = int(self.space.traits.shape[1]) + self.n_descriptors
+        return Forest.of(self.trees.text, n_context=self.n_tree_columns - n_models)
+
     def bind(self, names: Sequence[str], descriptors: Vectors) -> "BoundPredictor":
         """The predictor for a fixed list of models; `descriptors` is (n_models, d)."""
         return BoundPredictor(self, names, descriptors)
@@ -139,6 +149,10 @@ class BoundPredictor:
         traits = predictor.space.traits_of(names, descriptors)
         self.abilities = traits[:, 0]
         self.model_columns = model_columns(traits, descriptors)
+        forest = predictor.forest
+        self._forest: BoundForest | None = (
+            None if forest is None else forest.bind(self.model_columns)
+        )
         self._logs = {
             target: (*log.head.coefficients(loadings, place), np.log(log.smearing))
             for target, log in predictor.log_heads.items()
@@ -162,11 +176,10 @@ class BoundPredictor:
         log-odds of those (`TenantOffsets.for_models`). Raises PredictionError when a
         probability can't be computed or is not a finite number.
         """
-        z = self._standardised(features[None], embedding[None])
-        rows = self.tree_rows(features[None], embedding[None], only=only)
-        corrections = self.predictor.trees.score(rows).reshape(1, -1)
+        z = self._standardised(features, embedding)
+        corrections = self._corrections(features, embedding, only)
         p, *others = self._arrays(z, corrections, only, shift)
-        return Prediction(p[0], *(array[0] for array in others))
+        return Prediction(p, *others)
 
     def predict_batch(
         self, features: Vectors, embedding: Vectors, *, shift: Floats | None = None
@@ -189,18 +202,27 @@ class BoundPredictor:
 
     def linear_contributions(self, features: Vectors, embedding: Vectors) -> Floats:
         """What each input adds to the linear log-odds, shape (n_models, p)."""
-        z = self._standardised(features[None], embedding[None])[0]
+        z = self._standardised(features, embedding)
         contributions: Floats = (z[:, None] * self.coef).T
         return contributions
 
     def _standardised(self, features: Vectors, embedding: Vectors) -> Floats:
-        return self.predictor.scaler.transform(np.concatenate([features, embedding], axis=1))
+        return self.predictor.scaler.transform(np.concatenate([features, embedding], axis=-1))
+
+    def _corrections(self, features: Vectors, embedding: Vectors, only: Columns) -> Floats:
+        """What the trees say of one context and these models, shape (n_models,)."""
+        if self._forest is None:
+            rows = self.tree_rows(features[None], embedding[None], only=only)
+            return self.predictor.trees.score(rows)
+        columns = context_columns(features, embedding, self.predictor.text_components)
+        return self._forest.score(columns, only)
 
     def _arrays(
         self, z: Floats, corrections: Floats, only: Columns, shift: Floats | None
     ) -> tuple[Floats, Floats, Floats, Floats]:
+        """The arrays of a prediction, for one z (p,) or many (n, p)."""
         blend = self.predictor.blend
-        linear = (z @ self.coef + self.intercept)[:, only]
+        linear = (z @ self.coef + self.intercept)[..., only]
         raw = blend.linear * linear + blend.trees * corrections
         p = self.predictor.calibration.probability(raw, shift=shift)
         if not np.isfinite(p).all():
@@ -208,27 +230,27 @@ class BoundPredictor:
         cost = np.where(self._unknown_cost, np.nan, self._exponential(COST, z))
         return (
             p,
-            self._exponential(OUTPUT_TOKENS, z)[:, only],
-            self._exponential(LATENCY, z)[:, only],
-            cost[:, only],
+            self._exponential(OUTPUT_TOKENS, z)[..., only],
+            self._exponential(LATENCY, z)[..., only],
+            cost[..., only],
         )
 
     def _exponential(self, target: str, z: Floats) -> Floats:
         if target not in self._logs:
-            return np.full((z.shape[0], len(self.names)), np.nan)
+            return np.full((*z.shape[:-1], len(self.names)), np.nan)
         coef, intercept, log_smearing = self._logs[target]
         log_value = z @ coef + intercept + log_smearing
-        return np.asarray(np.exp(np.clip(log_value, -_MAX_LOG, _MAX_LOG)))
+        return np.asarray(np.exp(np.minimum(np.maximum(log_value, -_MAX_LOG), _MAX_LOG)))
 
 
 def context_columns(features: Vectors, embedding: Vectors, text_components: Floats) -> Floats:
-    """What the trees see of contexts, shape (n, f + N_MATCH + t).
+    """What the trees see of one context, shape (f + N_MATCH + t,), or of many, a row each.
 
     Features, match values as they are, and components of the text's vector.
     """
-    text, match = embedding[:, :-N_MATCH], embedding[:, -N_MATCH:]
+    text, match = embedding[..., :-N_MATCH], embedding[..., -N_MATCH:]
     components: Floats = np.asarray(text, np.float64) @ text_components
-    return np.concatenate([np.asarray(features, np.float64), match, components], axis=1)
+    return np.concatenate([np.asarray(features, np.float64), match, components], axis=-1)
 
 
 def model_columns(traits: Floats, descriptors: Vectors) -> Floats:
