@@ -50,8 +50,8 @@ def fits(value: Any, schema: bytes) -> bool | None:
     """Whether a decoded JSON value is of this schema; None where that can't be told.
 
     That is so for a schema that is none or too large, for references that lead out of it or in
-    circles, and where the package jsonschema is not installed (it comes with
-    `router-model[gateways]`).
+    circles, and where the package jsonschema is not installed (the extras `serve` and
+    `gateways` bring it).
 
     >>> fits({"path": "a.py"}, b'{"type": "object", "required": ["path"]}'), fits({}, b"oops")
     (True, None)
