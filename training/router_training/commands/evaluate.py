@@ -1,6 +1,5 @@
 """`router-train evaluate`: the router beside every baseline, on outcomes or on its own log."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ from router_training.commands.shared import (
     ParamsFile,
     State,
     app,
+    milliseconds,
     one_line_errors,
     params_of,
     require_folder,
@@ -103,7 +103,7 @@ def evaluate(
                 policy=policy,
                 artifact=artifact,
                 tenant=tenant,
-                since_ms=None if since is None else _milliseconds(since),
+                since_ms=None if since is None else milliseconds(since),
                 is_within_support=within_support,
                 failure_cost_usd=failure_cost,
                 router_cost_usd=router_cost,
@@ -251,14 +251,3 @@ def _params(path: Path | None, folds: int | None) -> TrainingParams:
     if folds == 1:
         raise ParamsError("--folds: got 1, expected 0 (one per group) or at least 2")
     return params if folds is None else replace(params, n_folds=folds)
-
-
-def _milliseconds(text: str) -> int:
-    """Milliseconds since the epoch of an ISO date or time, UTC unless it says otherwise."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"--since: got {text!r}, expected an ISO date or time such as 2026-01-31"
-        ) from None
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
