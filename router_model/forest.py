@@ -9,6 +9,7 @@ sums are equal to the last bit.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final, Self
 
 import numpy as np
@@ -177,5 +178,5 @@ def _splits(trees: Sequence[_Tree], first: int, end: int) -> Splits:
         threshold=np.concatenate([np.append(0.0, t.threshold[h]) for t, h in read]),
         kept=np.concatenate([np.append(_ALL, t.kept[h]) for t, h in read]),
         nan_left=np.concatenate([np.append(True, t.nan_left[h]) for t, h in read]),
-        starts=np.cumsum(widths) - widths,
+        starts=np.array([0, *accumulate(widths[:-1])], dtype=np.intp),
     )
