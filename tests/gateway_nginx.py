@@ -20,9 +20,9 @@ requires_nginx = pytest.mark.skipif(
 
 @contextmanager
 def serving_nginx(
-    folder: Path, *, router: str, upstream: str, api_key: str = "", alias: str = "auto"
+    folder: Path, *, router: str, upstream: str, api_key: str = "", settings: str = 'alias = "auto"'
 ) -> Iterator[Gateway]:
-    """nginx between clients and `upstream`; the router is asked for calls of the model `alias`."""
+    """nginx between clients and `upstream`; `settings` of the Lua in the place of `alias`."""
     port = free_port()
     temporary = folder / "temporary"
     temporary.mkdir(parents=True)
@@ -40,7 +40,7 @@ def serving_nginx(
             "127.0.0.1:8081": f"127.0.0.1:{port}",
             "127.0.0.1:4000": "{}:{}".format(*address_of(upstream)),
             'host = "127.0.0.1", port = 8080,': router_address,
-            'alias = "auto"': f'alias = "{alias}"',
+            'alias = "auto"': settings,
             "worker_processes auto": "worker_processes 2",
         },
     )

@@ -17,9 +17,10 @@ AFTER = (
 
 @dataclass
 class RawUpstream:
-    """What came, as it came; `go_on` lets the second half of a stream out."""
+    """What came, as it came; `go_on` lets the second half of a stream out, behind `filler`."""
 
     url: str = ""
+    filler: bytes = b""
     paths: list[str] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -42,7 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self._chunk(BEFORE)
         self.upstream.go_on.wait(WAIT_S)
-        self._chunk(AFTER)
+        self._chunk(self.upstream.filler + AFTER)
         self._chunk(b"")
 
     def _body(self) -> bytes:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from gateway_processes import FALLBACK, Gateway
 from raw_upstream import AFTER, BEFORE, RawUpstream, serving_raw
 from serving_process import BODIES, CHAT, Server, requires_starter, serving, wait_for
 from upstream import Upstream, serving_upstream
+
+from router_serving import keys_file
+from router_serving.keys import Scope
 
 pytestmark = [pytest.mark.service, requires_starter]
 
@@ -273,3 +277,38 @@ def test_a_limit_that_is_reached_is_told_to_the_client(
         assert answers[1].json()["limit"] == "rpm"
         assert int(answers[1].headers["retry-after"]) > 0
         assert len(upstream.received) == 1
+
+
+def test_keys_are_the_gateway_s_and_a_tenant_is_what_the_gateway_says(
+    serving_gateway: Serving, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+
+    def made(tenant: str, *scopes: Scope) -> str:
+        file, now = state / "keys.json", datetime.now(UTC)
+        return keys_file.create(file, tenant=tenant, scopes=scopes, now=now).text
+
+    own, reader = made("*", "route", "outcomes"), {"x-router-api-key": made("*", "read")}
+    foreign = made("other", "route")
+    with serving(state) as router, serving_upstream() as upstream:
+        url = str(router.http.base_url)
+        with serving_gateway(
+            tmp_path / "gateway", router=url, upstream=upstream.url, api_key=own
+        ) as gateway:
+            headers = {
+                "authorization": "Bearer team-a-secret",
+                "x-router-api-key": foreign,
+                "x-router-tenant": "other",
+            }
+            response = gateway.http.post("/v1/chat/completions", json=CHAT, headers=headers)
+            decision_id = response.headers["x-router-decision-id"]
+            sql = f"select tenant, usage from outcomes where decision_id = '{decision_id}'"
+            wait_for(lambda: bool(router.rows(sql)))
+        (outcome,) = router.rows(sql)
+        assert (outcome["tenant"], bool(outcome["usage"])) == ("team-a", True)
+        for tenant, status in (("team-a", 200), ("other", 404)):
+            asking = {**reader, "x-router-tenant": tenant}
+            answer = router.http.get(f"/decisions/{decision_id}", headers=asking)
+            assert answer.status_code == status, answer.text
+        assert not [name for name in upstream.received[-1].headers if "router" in name]

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from gateway_nginx import requires_nginx, serving_nginx
 from gateway_processes import FALLBACK
-from raw_upstream import serving_raw
+from raw_upstream import AFTER, BEFORE, serving_raw
 from serving_process import CHAT, requires_starter, serving, wait_for
 from upstream import serving_upstream
 
@@ -102,7 +102,7 @@ def test_every_call_may_be_decided_whatever_model_it_names(tmp_path: Path) -> No
             tmp_path / "gateway",
             router=str(router.http.base_url),
             upstream=upstream.url,
-            alias="*",
+            settings='alias = "*"',
         ) as gateway,
     ):
         observed = gateway.http.post("/v1/chat/completions", json=body)
@@ -116,3 +116,26 @@ def test_every_call_may_be_decided_whatever_model_it_names(tmp_path: Path) -> No
     models = [json.loads(sent)["model"] for sent in upstream.bodies]
     assert models == ["claude-opus-4-6", "claude-haiku-4-5", "own"]
     assert upstream.bodies[0] == observed.request.content
+
+
+def test_of_a_long_answer_both_ends_are_kept_and_its_usage_is_read(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path / "state") as router,
+        serving_raw() as upstream,
+        serving_nginx(
+            tmp_path / "gateway",
+            router=str(router.http.base_url),
+            upstream=upstream.url,
+            settings='alias = "auto", kept_bytes = 40000',
+        ) as gateway,
+    ):
+        upstream.filler = 5_000 * BEFORE
+        body = {**CHAT, "stream": True}
+        response = gateway.http.post("/v1/chat/completions", json=body)
+        assert response.content == BEFORE + upstream.filler + AFTER
+        decision_id = response.headers["x-router-decision-id"]
+        sql = f"select * from outcomes where decision_id = '{decision_id}'"
+        wait_for(lambda: bool(router.rows(sql)))
+        (row,) = router.rows(sql)
+    assert (row["usage"]["input_tokens"], row["usage"]["output_tokens"]) == (12, 3)
+    assert (row["signals"], row["n_tool_calls"], row["error"]) == ("{}", None, None)

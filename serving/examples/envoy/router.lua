@@ -5,7 +5,7 @@ local wire = require "wire"
 local ALIAS = "auto" -- the model that is asked for where the router decides; "*" is any
 local FALLBACK = "claude-sonnet-5-5" -- where it can't; with "*" that is the one that is asked for
 local TIMEOUT_MS = 250
-local KEPT_BYTES = 4194304 -- of an answer; of a longer one both ends
+local KEPT_BYTES = 2097152 -- of an answer; of a longer one both ends
 local API_KEY = os.getenv("ROUTER_API_KEY")
 local CLUSTER = "router"
 -- What tells one session from another, as the known clients send it.

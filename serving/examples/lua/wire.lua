@@ -59,9 +59,16 @@ local function models_in(raw)
   end
 end
 
+-- How what must not stand in a JSON string is written there.
+local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n" }
+for code = 0, 127 do
+  local char = string.char(code)
+  if find(char, "%c") and not ESCAPES[char] then ESCAPES[char] = ("\\u%04x"):format(code) end
+end
+
 -- Text as a JSON string.
 function wire.quoted(text)
-  return '"' .. gsub(text, '[%c"\\]', function(c) return ("\\u%04x"):format(byte(c)) end) .. '"'
+  return '"' .. gsub(text, '[%c"\\]', ESCAPES) .. '"'
 end
 
 -- Of a path in which Gemini's clients name the model: what is before, the model, what is behind.

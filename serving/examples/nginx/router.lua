@@ -9,7 +9,7 @@ local settings = {
   alias = "auto", -- the model that is asked for where the router decides; "*" is any
   fallback = nil, -- the model where it can't; with "*" that is the one that is asked for
   timeout_ms = 250,
-  kept_bytes = 4194304, -- of an answer; of a longer one both ends
+  kept_bytes = 2097152, -- of an answer; of a longer one both ends
   tries = 6, -- of a report, over about a minute
   trip_after = 3, pause_s = 5, -- after so many failures it is not asked for so long
 }
