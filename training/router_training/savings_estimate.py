@@ -26,7 +26,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from router_model.router import Router
-from router_training.envelope import upper_envelope
+from router_training.envelope import envelope_score_at, upper_envelope
 from router_training.intervals import Interval, Resampling, grouped_interval
 from router_training.report import HullCorner
 from router_training.savings_log import PaidCalls
@@ -61,10 +61,12 @@ class Estimate(Struct, frozen=True, kw_only=True):
     """What the router's choices would have cost instead of what was paid, per call and in all.
 
     `changed` is the share of calls that would have gone elsewhere. `p_adequate` of the router's
-    choices and `p_adequate_kept` of what was used are predicted, not observed. `walked_per_paid`
-    is the cost model's figure for the calls as they were over their bills, before the correction.
-    `uncorrected` are chosen models without enough bills of their own.
-    `n_left_out` calls are of models that the catalog in use does not price.
+    choices and `p_adequate_kept` of what was used are predicted; `adequate_kept` was observed of
+    the latter. `minus_hull` is the router's prediction minus the static hull's at its cost, null
+    where that is below the cheapest corner's. `walked_per_paid` is the cost model's figure for the
+    calls as they were over their bills, before the correction. `uncorrected` are chosen models
+    without enough bills of their own. `n_left_out` calls are of models that the catalog in use
+    does not price.
     """
 
     n_calls: int
@@ -77,6 +79,8 @@ class Estimate(Struct, frozen=True, kw_only=True):
     saving_share: Interval
     p_adequate: float
     p_adequate_kept: float
+    adequate_kept: float
+    minus_hull: float | None
     walked_per_paid: float
     uncorrected: tuple[str, ...]
     fixed: tuple[Fixed, ...]
@@ -141,7 +145,9 @@ def _estimate(
     before, ours = priced(lambda call, _: call.used), priced(OwnChoice(router))
     corrected = _Corrected.of(part, before, resampling)
     fixed = [_fixed(model, corrected, priced(_always(model)), calls) for model in _on_hull(calls)]
+    hull, p_ours = _hull(fixed), _mean_p(calls, ours)
     total = float(part.paid_usd.sum())
+    estimate = corrected.interval(ours, _ours)
     saving = corrected.interval(ours, lambda ours, paid: paid - ours)
     changed = [call.used != model for call, model in zip(calls, ours.models, strict=True)]
     return Estimate(
@@ -149,16 +155,18 @@ def _estimate(
         n_sessions=part.n_sessions,
         changed=float(np.mean(changed)),
         paid_usd=total,
-        estimated_usd=corrected.interval(ours, _ours),
+        estimated_usd=estimate,
         saving_usd=saving,
         saving_per_call_usd=scaled(saving, 1 / part.n),
         saving_share=corrected.interval(ours, lambda ours, paid: 1.0 - ours / paid),
-        p_adequate=_mean_p(calls, ours),
+        p_adequate=p_ours,
         p_adequate_kept=_mean_p(calls, before),
+        adequate_kept=_observed(part),
+        minus_hull=_above(hull, estimate.estimate / part.n, p_ours),
         walked_per_paid=float(before.usd.sum()) / total if total > 0 else math.nan,
         uncorrected=tuple(sorted(set(ours.models) - set(corrected.names))),
         fixed=tuple(fixed),
-        hull=_hull(fixed),
+        hull=hull,
         n_left_out=n_left_out,
     )
 
@@ -270,6 +278,19 @@ def _hull(fixed: Sequence[Fixed]) -> tuple[HullCorner, ...]:
         HullCorner(model=points[(float(c), float(p))], cost=float(c), score=float(p))
         for c, p in zip(costs, scores, strict=True)
     )
+
+
+def _above(hull: Sequence[HullCorner], cost: float, p_adequate: float) -> float | None:
+    """Predicted adequacy above the hull at a cost per call, None below its cheapest corner."""
+    if not hull or cost < hull[0].cost:
+        return None
+    costs, scores = [corner.cost for corner in hull], [corner.score for corner in hull]
+    return p_adequate - float(envelope_score_at(cost, corner_costs=costs, corner_scores=scores))
+
+
+def _observed(part: PaidCalls) -> float:
+    seen = part.adequate[np.isfinite(part.adequate)]
+    return float(seen.mean()) if len(seen) else math.nan
 
 
 def scaled(interval: Interval, factor: float) -> Interval:

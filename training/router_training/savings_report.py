@@ -190,7 +190,7 @@ def _estimate(found: Estimate, net: Interval) -> str:
         f"saving {spread(found.saving_usd, digits=4)} USD, {spread(found.saving_share)} of what "
         f"was paid; net of the router {spread(net, digits=4)}",
         f"predicted P(adequate): {number(found.p_adequate)} by the router's choices, "
-        f"{number(found.p_adequate_kept)} as it was",
+        f"{number(found.p_adequate_kept)} as it was (observed: {number(found.adequate_kept)})",
         f"before the correction the cost model said {number(found.walked_per_paid, digits=2)} "
         "times what was paid",
     ]
@@ -200,7 +200,8 @@ def _estimate(found: Estimate, net: Interval) -> str:
             for f in found.fixed
         ]
         lines.append(table(["estimated", "USD a call", "predicted P"], rows))
-        lines.append(f"static hull: {_corners(found.hull)}")
+        gain = "" if found.minus_hull is None else f"; the router minus it {found.minus_hull:+.3f}"
+        lines.append(f"static hull: {_corners(found.hull)}{gain}")
     if found.uncorrected:
         lines.append(
             f"no bills to correct by, list prices and the ratio of all calls hold: "
