@@ -31,7 +31,7 @@ _CALLS: Final[Mapping[str, CallKind]] = MappingProxyType(
         "computer_call": "provider",
     }
 )
-_SILENT: Final = frozenset({"reasoning", "compaction", "mcp_list_tools"})
+_SILENT: Final = frozenset({"reasoning", "compaction", "mcp_list_tools", "additional_tools"})
 
 
 class Piece(Struct, gc=False):

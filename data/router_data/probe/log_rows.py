@@ -8,15 +8,15 @@ from router_data.gateway_log import GatewayCall, GatewayUsage
 from router_data.gateway_rows import GatewayRowMaker, Row
 from router_data.probe.asks import Answer
 from router_data.probe.client import Record
+from router_data.probe.dialects import WIRE_FORMATS, Dialect
 from router_data.rows import PROBE_DATASET
 
 TENANT = "probe"
 # Their failures are wanted, or say nothing of the model.
 _LEFT_OUT = frozenset({"greeting", "errors"})
-_FORMATS = {"openai": "openai.chat", "anthropic": "anthropic.messages"}
 
 
-def rows_of(record: Record, *, model: str, dialect: str, encoder: TextEncoder) -> list[Row]:
+def rows_of(record: Record, *, model: str, dialect: Dialect, encoder: TextEncoder) -> list[Row]:
     """The outcome row and, last, the decision row of a call; none of calls made to be refused.
 
     A decision of a probe is observational: nobody drew the model. Raises InvalidRequestError.
@@ -32,7 +32,7 @@ def rows_of(record: Record, *, model: str, dialect: str, encoder: TextEncoder) -
         model=model,
         tenant=TENANT,
         session=record.session or decision_id,
-        format=_FORMATS[dialect],
+        format=WIRE_FORMATS[dialect],
         usage=_usage(answer),
         cost_usd=answer.cost_usd if answer.usage is not None else None,
         latency_ms=answer.latency_ms,
