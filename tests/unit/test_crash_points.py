@@ -41,7 +41,7 @@ def test_the_first_compaction_may_die_at_any_point(tmp_path: Path) -> None:
 def test_a_compaction_of_a_damaged_segment_may_die_at_any_point(tmp_path: Path) -> None:
     log = busy_log(tmp_path / "log")
     damage_a_segment(log)
-    check_crashes(log, tmp_path / "work", COMPACT)
+    check_crashes(log, tmp_path / "work", COMPACT, every=3)
     for folder in (tmp_path / "work").iterdir():
         assert len(list((folder / "quarantine").glob("*.lines"))) <= 1
 
