@@ -19,6 +19,7 @@ from router_model.types import WireFormat
 MAX_BYTES: Final = 64 * 2**20
 """Longest answer that is read, in bytes; far beyond what any model writes."""
 
+Body = bytes | str | Mapping[str, Any] | list[Any]
 Reader = Callable[[Building, bytes], None]
 _WHOLE: Final[Mapping[WireFormat, Reader]] = MappingProxyType(
     {
@@ -58,8 +59,8 @@ _ANY: Final = msgspec.json.Decoder(msgspec.Raw)
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def read_answer(body: bytes | Mapping[str, Any], *, wire_format: WireFormat) -> Answer:
-    """The answer in a response's body, as bytes or decoded; never an exception.
+def read_answer(body: Body, *, wire_format: WireFormat) -> Answer:
+    """The answer in a response's body, as it came or decoded; never an exception.
 
     Whatever is no answer of the format gives one with `error` set: errors of providers with their
     message, anything else as "not of this format". An array is read as Gemini streams it,
@@ -131,7 +132,7 @@ class AnswerStream:
         else:
             self._begin(self._head + chunk)
 
-    def take(self, event: bytes | Mapping[str, Any]) -> None:
+    def take(self, event: Body) -> None:
         """Take one event: its data as bytes, or decoded."""
         self.n_events += 1
         _take(self._building, event, self._format)
@@ -167,7 +168,7 @@ class AnswerStream:
             self.take(data)
 
 
-def _take(building: Building, event: bytes | Mapping[str, Any], wire_format: WireFormat) -> None:
+def _take(building: Building, event: Body, wire_format: WireFormat) -> None:
     """Take an event; one of another form becomes the answer's error."""
     content = _bytes_of(event)
     if content is None:
@@ -220,9 +221,12 @@ def _fault(content: bytes) -> str | None:
     return error_text(told) if told else None
 
 
-def _bytes_of(body: bytes | Mapping[str, Any]) -> bytes | None:
-    if not isinstance(body, Mapping):
+def _bytes_of(body: object) -> bytes | None:
+    """The JSON of a body in any form that it may have; None of what has none."""
+    if isinstance(body, bytes | bytearray | memoryview):
         return bytes(body)
+    if isinstance(body, str):
+        return body.encode("utf-8", "replace")
     try:
         return msgspec.json.encode(body)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):

@@ -159,3 +159,22 @@ def test_an_answer_beyond_all_measure_is_not_kept(monkeypatch: pytest.MonkeyPatc
     assert not stream.answer().is_of_format
     assert len(stream.answer().text) < 1000
     assert not read_answer(b" " * 1001, wire_format=CHAT).is_of_format
+
+
+@pytest.mark.parametrize("form", ["bytes", "text", "decoded", "listed"])
+def test_a_body_may_come_as_it_is_or_decoded(form: str) -> None:
+    body = whole(Said(text="Hi"), CHAT)
+    forms: dict[str, Any] = {
+        "bytes": json.dumps(body).encode(),
+        "text": json.dumps(body),
+        "decoded": body,
+        "listed": [body],
+    }
+    assert read_answer(forms[form], wire_format=CHAT).text == "Hi"
+
+
+@pytest.mark.parametrize(
+    "body", [None, 3, object(), {"a": object()}, {1.5: {}}, "\ud83d", {"a": {3}}]
+)
+def test_an_object_that_is_no_body_is_no_answer(body: Any) -> None:
+    assert not read_answer(body, wire_format=CHAT).is_of_format
