@@ -24,7 +24,7 @@ from router_model.types import Outcome, Request, WireFormat
 from router_serving.access import Reporter
 from router_serving.envelope import named_format, refuse_secrets
 from router_serving.parts import Running
-from router_serving.routes import DEFAULT_TENANT, Parts, Tenant, as_json, named_tenant, report
+from router_serving.routes import Parts, Tenant, as_json, named_tenant, report
 from router_serving.schemas import UsageBody, outcome_of
 
 router = APIRouter()
@@ -78,21 +78,15 @@ async def report_wire(
     # Bodies may be megabytes: in a thread, decisions go on meanwhile.
     outcome, request = await asyncio.to_thread(wire_outcome, given, seen)
     told = await report(parts, [outcome], tenant=tenant)
-    if request is None or (session := _session_of(parts, outcome, tenant)) is None:
+    owner = tenant or next(iter(parts.engine.recent.tenants_of(outcome.decision_id)), None)
+    decided = None if owner is None else parts.engine.recent.given(owner, outcome.decision_id)
+    if request is None or decided is None or decided.session is None:
         return told
+    session = f"{owner}\0{decided.session}"
     again = parts.retries.reported(outcome, request, session=session, now_s=time.monotonic())
     if again is not None:
-        await report(parts, [again], tenant=tenant)
+        await report(parts, [again], tenant=owner)
     return told
-
-
-def _session_of(parts: Running, outcome: Outcome, tenant: str | None) -> str | None:
-    """The session of a remembered decision, apart from those of other tenants; else None."""
-    recent = parts.engine.recent
-    owners = recent.tenants_of(outcome.decision_id)
-    owner = tenant or (owners[0] if owners else DEFAULT_TENANT)
-    given = recent.given(owner, outcome.decision_id)
-    return None if given is None or given.session is None else f"{owner}\0{given.session}"
 
 
 def seen_in(members: Mapping[str, Raw], given: Mapping[str, Any]) -> Seen:
