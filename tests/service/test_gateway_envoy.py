@@ -3,7 +3,9 @@
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+import httpx
 import pytest
 from gateway_envoy import requires_envoy, serving_envoy
 from gateway_processes import Gateway
@@ -113,3 +115,22 @@ def test_without_a_router_the_last_route_answers(way: Way) -> None:
     assert response.status_code == 200
     assert way.other.bodies[-1] == response.request.content
     assert "x-routed-model" not in way.other.headers[-1]
+
+
+def test_a_router_that_hangs_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path / "state") as router,
+        serving_raw() as upstream,
+        serving_envoy(
+            tmp_path / "gateway", router=str(router.http.base_url), upstream=upstream.url
+        ) as gateway,
+    ):
+
+        def headers() -> httpx.Headers:
+            return gateway.http.post("/v1/chat/completions", json=CHAT).headers
+
+        router.process.send_signal(signal.SIGSTOP)
+        assert headers()["x-router-fallback"] == "http_504"
+        wait_for(lambda: headers()["x-router-fallback"] == "http_503")
+        router.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: "x-router-decision-id" in headers())

@@ -86,10 +86,10 @@ def test_a_key_is_refused_where_it_would_be_logged_and_nowhere_else() -> None:
         wire_outcome({**NAMED, "error": secret}, Seen())
 
 
-MEMBERS = (
-    "choices usage message content output candidates type delta prompt_tokens input_tokens "
-    "tool_calls messages tools error"
-).split()
+MEMBERS = [
+    *("choices", "usage", "message", "content", "output", "candidates", "type", "delta"),
+    *("prompt_tokens", "input_tokens", "tool_calls", "messages", "tools", "error"),
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: (
