@@ -46,12 +46,14 @@ class Upstream:
     """The state of the server.
 
     `commands` are run one after the other by the client's shell-like tool, before the final text.
+    `kept` are the prefixes that gateways store at Gemini before they ask.
     A fault of `faults[model]` holds for its next `times` calls; one in the model's name for all.
     """
 
     commands: Sequence[str] = ("echo hello",)
     received: list[Received] = field(default_factory=list)
     faults: dict[str, tuple[str, int]] = field(default_factory=dict)
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
     url: str = ""
     stopped: threading.Event = field(default_factory=threading.Event)
     _known: set[tuple[str, str]] = field(default_factory=set)
@@ -76,6 +78,21 @@ class Upstream:
             self.faults[received.model] = (fault, times - 1)
             return fault
 
+    def keep(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Store a prefix; returns what Gemini says of it."""
+        name = f"cachedContents/{len(self.kept)}"
+        self.kept[name] = body
+        tokens = len(json.dumps(body)) // 4
+        return {"name": name, "model": body["model"], "usageMetadata": {"totalTokenCount": tokens}}
+
+    def completed(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The body with the prefix that it refers to."""
+        kept = self.kept.get(body.get("cachedContent", ""))
+        if kept is None:
+            return body
+        contents = [*kept.get("contents", ()), *body.get("contents", ())]
+        return {**kept, **body, "contents": contents}
+
     def usage(self, asked: Asked, raw: bytes, said: Said) -> Used:
         """Three quarters are read from the cache when a model has seen the start before."""
         n_input = len(raw) // 4 + _FIXED_TOKENS
@@ -97,6 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, {"received": [asdict(one) for one in self.upstream.received]})
         elif self.path.endswith("/models"):
             self._json(200, {"object": "list", "data": []})
+        elif self.path.partition("?")[0].endswith("cachedContents"):
+            self._json(200, {})
         else:
             self._json(404, {"error": {"message": "not found"}})
 
@@ -105,11 +124,15 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.partition("?")[0].endswith("/count_tokens"):
             self._json(200, {"input_tokens": len(raw) // 4 + _FIXED_TOKENS})
             return
+        body = json.loads(raw)
+        if self.path.partition("?")[0].endswith("cachedContents"):
+            self._json(200, self.upstream.keep(body))
+            return
         dialect = dialect_of(self.path)
         if dialect is None:
             self._json(404, {"error": {"message": f"no such path: {self.path}"}})
             return
-        body = json.loads(raw)
+        body = self.upstream.completed(body)
         asked = dialect.read(body, self.path.partition("?")[0])
         headers = {name.lower(): value for name, value in self.headers.items()}
         seen = Received(self.path, asked.model, asked.stream, body, headers)

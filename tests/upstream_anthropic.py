@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from upstream_script import Asked, Said, Tool
-from upstream_wire import CALL, Body, Dialect, Used, asked_of, pieces, sse
+from upstream_wire import Body, Dialect, Used, asked_of, pieces, sse
 
 
 def _read_messages(body: Body, path: str) -> Asked:
@@ -38,7 +38,9 @@ def _message(model: str, content: list[Body], usage: Body, stop: str | None) -> 
 def _whole_message(model: str, said: Said, used: Used) -> Body:
     content: list[Body] = [{"type": "text", "text": said.text}] if said.text else []
     if said.tool:
-        content += [{"type": "tool_use", "id": CALL, "name": said.tool, "input": said.values}]
+        content += [
+            {"type": "tool_use", "id": said.call_id, "name": said.tool, "input": said.values}
+        ]
     return _message(model, content, _messages_usage(used), _STOP[said.finish])
 
 
@@ -55,7 +57,7 @@ def _message_events(model: str, said: Said, used: Used) -> Iterator[bytes]:
             yield event("content_block_delta", index=0, delta=delta)
         yield event("content_block_stop", index=0)
     if said.tool:
-        block = {"type": "tool_use", "id": CALL, "name": said.tool, "input": {}}
+        block = {"type": "tool_use", "id": said.call_id, "name": said.tool, "input": {}}
         yield event("content_block_start", index=0, content_block=block)
         for piece in pieces(said.arguments):
             delta = {"type": "input_json_delta", "partial_json": piece}

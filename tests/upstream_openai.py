@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from upstream_script import Asked, Said, Tool
-from upstream_wire import CALL, CREATED, Body, Dialect, Used, asked_of, pieces, sse
+from upstream_wire import CREATED, Body, Dialect, Used, asked_of, pieces, sse
 
 
 def _openai_error(status: int, text: str) -> Body:
@@ -38,7 +38,7 @@ def _whole_chat(model: str, said: Said, used: Used) -> Body:
         message["refusal"] = said.text
     if said.tool:
         function = {"name": said.tool, "arguments": said.arguments}
-        message["tool_calls"] = [{"id": CALL, "type": "function", "function": function}]
+        message["tool_calls"] = [{"id": said.call_id, "type": "function", "function": function}]
     finish = _CHAT_FINISH.get(said.finish, said.finish)
     choice = {"index": 0, "message": message, "finish_reason": finish}
     head = {"id": "chatcmpl-1", "object": "chat.completion", "created": CREATED, "model": model}
@@ -56,7 +56,7 @@ def _chat_events(model: str, said: Said, used: Used) -> Iterator[bytes]:
         yield chunk({"refusal" if said.finish == "refusal" else "content": piece})
     if said.tool:
         function = {"name": said.tool, "arguments": ""}
-        call = {"index": 0, "id": CALL, "type": "function", "function": function}
+        call = {"index": 0, "id": said.call_id, "type": "function", "function": function}
         yield chunk({"tool_calls": [call]})
         for piece in pieces(said.arguments):
             yield chunk({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]})
@@ -87,7 +87,7 @@ def _output(said: Said) -> list[Body]:
         head = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed"}
         items.append({**head, "content": [part]})
     if said.tool:
-        call = {"type": "function_call", "id": "fc_1", "call_id": CALL, "name": said.tool}
+        call = {"type": "function_call", "id": "fc_1", "call_id": said.call_id, "name": said.tool}
         items.append({**call, "arguments": said.arguments, "status": "completed"})
     return items
 

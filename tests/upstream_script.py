@@ -42,12 +42,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Said:
-    """An answer in no dialect; `arguments` is text, which may be no JSON."""
+    """An answer in no dialect; `arguments` is text, which may be no JSON.
+
+    Ids of calls differ within a conversation: gateways bring calls and results together by them.
+    """
 
     text: str = ""
     tool: str | None = None
     arguments: str = "{}"
     finish: str = "stop"
+    call_id: str = ""
 
     @property
     def values(self) -> dict[str, Any]:
@@ -84,7 +88,8 @@ def say(asked: Asked, commands: Sequence[str], *, fault: str = "") -> Said:
         arguments = '{"unexpected": 1}'
     if fault == "badjson":
         arguments = arguments[:-2]
-    return Said(tool=tool.name, arguments=arguments, finish="tool")
+    call_id = f"call_local_{asked.n_results + 1}"
+    return Said(tool=tool.name, arguments=arguments, finish="tool", call_id=call_id)
 
 
 def _shell_of(tools: Sequence[Tool]) -> Tool | None:

@@ -8,7 +8,6 @@ from typing import Any
 from upstream_script import Asked, Said, Tool
 
 CREATED = 1_700_000_000
-CALL = "call_local_1"
 Body = dict[str, Any]
 
 

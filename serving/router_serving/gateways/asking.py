@@ -18,7 +18,7 @@ MAX_FAILURES: Final = 3
 """Failures in a row after which the router is left alone for a while."""
 FORGET_UNKNOWN_S: Final = 60.0
 """How long a name that the router does not know is left out: its catalog may change."""
-_REFUSALS: Final = (409, 429)
+_REFUSALS: Final = ("no_admissible_model", "limit_exceeded")
 _LIMITS: Final = httpx.Limits(max_connections=500, max_keepalive_connections=100)
 _PASSED_ON: Final = ("retry-after", "x-should-retry")
 _log = logging.getLogger(__name__)
@@ -87,12 +87,12 @@ class Asker:
         self._answered()
         if response.status_code == 200:
             return _decided(response.content)
-        if response.status_code in _REFUSALS:
-            headers = {
-                name: response.headers[name] for name in _PASSED_ON if name in response.headers
-            }
-            raise RefusedError(response.status_code, _members(response.content), headers=headers)
-        _log.error("router.refused status=%d code=%s", response.status_code, _code(response))
+        problem = _members(response.content)
+        if (code := problem.get("code")) in _REFUSALS:
+            headers = {name: response.headers.get(name) for name in _PASSED_ON}
+            told = {name: value for name, value in headers.items() if value is not None}
+            raise RefusedError(response.status_code, problem, headers=told)
+        _log.error("router.refused status=%d code=%.100s", response.status_code, code)
         raise UnavailableError(f"status_{response.status_code}")
 
     async def _post(self, asking: Asking) -> httpx.Response:
@@ -162,7 +162,3 @@ def _members(content: bytes) -> Mapping[str, Any]:
         return _MEMBERS.decode(content)
     except msgspec.MsgspecError:
         return {}
-
-
-def _code(response: httpx.Response) -> str:
-    return str(_members(response.content).get("code", ""))[:100]

@@ -43,6 +43,7 @@ class OutcomeQueue:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._close_at: float | None = None
+        self._is_away = False
         self.n_dropped = 0
 
     def __len__(self) -> int:
@@ -136,9 +137,11 @@ class OutcomeQueue:
         content = b"[" + b",".join(item.content for item in batch) + b"]"
         try:
             status = http.post("/outcomes", content=content, headers=headers).status_code
+            said = f"status {status}"
         except httpx.HTTPError as error:
-            _log.warning("outcomes.waiting n=%d error=%s", len(self), type(error).__name__)
-            return 0
-        if status != 200 and status not in _HOPELESS:
-            _log.warning("outcomes.waiting n=%d status=%d", len(self), status)
+            status, said = 0, type(error).__name__
+        is_away = status != 200 and status not in _HOPELESS
+        if is_away != self._is_away:
+            _log.warning("outcomes.%s n=%d %s", "waiting" if is_away else "going", len(self), said)
+        self._is_away = is_away
         return status
