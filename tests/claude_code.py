@@ -5,16 +5,23 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+from gateway_processes import GATEWAYS
 
-def run_claude(
-    claude: Path, folder: Path, *, url: str, environment: Mapping[str, str] | None = None
-) -> str:
+CLAUDE = GATEWAYS / "claude-code-router" / "node_modules" / ".bin" / "claude"
+
+requires_claude = pytest.mark.skipif(
+    not CLAUDE.exists(), reason=f"no Claude Code at {CLAUDE}: make gateways"
+)
+
+
+def run_claude(folder: Path, *, url: str, environment: Mapping[str, str] | None = None) -> str:
     """What it says at the end of a task with one command; fails where it did not finish."""
     home, work = folder / "claude-home", folder / "work"
     home.mkdir(parents=True, exist_ok=True)
     work.mkdir(exist_ok=True)
     done = subprocess.run(
-        [str(claude), "-p", "Run the command echo hello", "--dangerously-skip-permissions"],
+        [str(CLAUDE), "-p", "Run the command echo hello", "--dangerously-skip-permissions"],
         cwd=work,
         env={
             "PATH": os.environ["PATH"],

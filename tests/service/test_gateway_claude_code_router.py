@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from claude_code import run_claude
+from claude_code import requires_claude, run_claude
 from gateway_processes import EXAMPLES, GATEWAYS, Gateway, free_port, placed, running
 from serving_process import ANTHROPIC, requires_starter, serving
 from upstream import serving_upstream
@@ -15,7 +15,6 @@ from upstream_script import TEXT
 
 MODULES = GATEWAYS / "claude-code-router" / "node_modules"
 ROUTER = MODULES / "@musistudio" / "claude-code-router" / "dist" / "cli.js"
-CLAUDE = MODULES / ".bin" / "claude"
 NODE = shutil.which("node") or "node"
 EXAMPLE = json.loads((EXAMPLES / "claude-code-router" / "config.json").read_text())
 MODELS = set(EXAMPLE["Providers"][0]["models"])
@@ -52,12 +51,12 @@ def serving_router(folder: Path, *, router: str, upstream: str) -> Iterator[Gate
         yield gateway
 
 
-@pytest.mark.skipif(not CLAUDE.exists(), reason=f"no Claude Code in {MODULES}: make gateways")
+@requires_claude
 def test_claude_code_finishes_its_task_with_the_chosen_models(tmp_path: Path) -> None:
     with serving(tmp_path / "state") as router, serving_upstream() as upstream:
         url = str(router.http.base_url)
         with serving_router(tmp_path / "gateway", router=url, upstream=upstream.url) as gateway:
-            assert run_claude(CLAUDE, tmp_path, url=str(gateway.http.base_url)) == TEXT
+            assert run_claude(tmp_path, url=str(gateway.http.base_url)) == TEXT
         router.http.get("/decisions/none")  # waits for the log
         rows = router.rows("select model, session, format from decisions order by ts_ms")
     assert [row["model"] for row in rows] == upstream.models

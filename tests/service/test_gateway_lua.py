@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from claude_code import requires_claude, run_claude
 from gateway_bodies import TRICKY, long_body
 from gateway_envoy import requires_envoy, serving_envoy
 from gateway_nginx import requires_nginx, serving_nginx
@@ -19,6 +20,7 @@ from gateway_processes import FALLBACK, Gateway
 from raw_upstream import AFTER, BEFORE, RawUpstream, serving_raw
 from serving_process import BODIES, CHAT, Server, requires_starter, serving, wait_for
 from upstream import Upstream, serving_upstream
+from upstream_script import TEXT
 
 from router_serving import keys_file
 from router_serving.keys import Scope
@@ -312,3 +314,29 @@ def test_keys_are_the_gateway_s_and_a_tenant_is_what_the_gateway_says(
             answer = router.http.get(f"/decisions/{decision_id}", headers=asking)
             assert answer.status_code == status, answer.text
         assert not [name for name in upstream.received[-1].headers if "router" in name]
+
+
+@requires_claude
+def test_claude_code_finishes_its_task_though_the_router_goes_away(
+    serving_gateway: Serving, tmp_path: Path
+) -> None:
+    commands = [f"echo {number}" for number in range(5)]
+    with serving(tmp_path / "state") as router, serving_upstream(commands) as upstream:
+        url = str(router.http.base_url)
+        with serving_gateway(tmp_path / "gateway", router=url, upstream=upstream.url) as gateway:
+
+            def leave() -> None:
+                wait_for(lambda: len(upstream.received) >= 2)
+                router.stop(signal.SIGKILL)
+
+            leaving = threading.Thread(target=leave)
+            leaving.start()
+            model = {"ANTHROPIC_MODEL": "auto", "ANTHROPIC_SMALL_FAST_MODEL": "auto"}
+            said = run_claude(tmp_path, url=str(gateway.http.base_url), environment=model)
+            leaving.join()
+    assert said == TEXT
+    assert len(upstream.models) >= 6
+    assert "auto" not in upstream.models
+    assert upstream.models[-1] == FALLBACK
+    sessions = router.rows("select distinct session from decisions")
+    assert len(sessions) == 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from claude_code import run_claude
+from claude_code import requires_claude, run_claude
 from gateway_processes import EXAMPLES, GATEWAYS, Gateway, free_port, running
 from serving_process import (
     ANTHROPIC,
@@ -25,7 +25,6 @@ from upstream_script import TEXT
 
 MODULES = GATEWAYS / "portkey" / "node_modules"
 START = MODULES / "@portkey-ai" / "gateway" / "build" / "start-server.js"
-CLAUDE = GATEWAYS / "claude-code-router" / "node_modules" / ".bin" / "claude"
 CONFIG = (EXAMPLES / "portkey" / "config.json").read_text()
 
 pytestmark = [
@@ -128,12 +127,11 @@ def test_other_kinds_of_calls_pass_with_the_model_of_the_client(way: Way) -> Non
     assert way.upstream.models[-1] == "auto"
 
 
-@pytest.mark.skipif(not CLAUDE.exists(), reason=f"no Claude Code at {CLAUDE}: make gateways")
+@requires_claude
 def test_claude_code_finishes_its_task_with_the_chosen_models(way: Way, tmp_path: Path) -> None:
     before, n_calls = ids_of(way), len(way.upstream.models)
     config = json.dumps({**json.loads(way.config), "provider": "anthropic"})
     said = run_claude(
-        CLAUDE,
         tmp_path,
         url=str(way.gateway.http.base_url),
         environment={"ANTHROPIC_CUSTOM_HEADERS": f"x-portkey-config: {config}"},
