@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from routers import catalog, router
 from served_engine import Served
@@ -8,10 +9,12 @@ from served_engine import Served
 from router_model.errors import NoAdmissibleModelError
 from router_model.outline import outline_of
 from router_model.policy import CheapestAdequate
+from router_model.replay import replay
 from router_model.terms import Exploration, Terms
 from router_model.types import Message, Outcome, Part, Request, Usage
 from router_serving.adoption import Adoption, Place
 from router_serving.canary import CanaryMonitor
+from router_serving.envelope import opened
 from router_serving.errors import TenantsError
 from router_serving.rollout import Rollout
 from router_serving.rollout_file import RolloutFile
@@ -155,6 +158,18 @@ def test_a_session_that_keeps_its_model_has_no_part_in_a_rollout() -> None:
     assert version == {found.engine.router.versions.artifact}
 
 
+def test_a_call_that_waited_too_long_keeps_its_model_too() -> None:
+    found = served(OBSERVED)
+    call = opened(body("large"), {}, catalog=found.engine.router.catalog)
+    answer = found.answered(call, waited_ms=60_000.0).answer
+    assert (answer.model, answer.policy) == ("large", "incumbent")
+    (row,) = found.rows()
+    assert row["embedding"] is None
+    assert row["shadow"]["reason"].startswith("fallback_deadline")
+    logged = msgspec.json.decode(msgspec.json.encode(row))
+    assert replay(logged, found.engine.router).is_identical
+
+
 def loaded(folder: Path, text: str) -> Tenants:
     (folder / "tenants.toml").write_text(text)
     return load_tenants(Settings(state_dir=folder), catalog())
@@ -172,6 +187,7 @@ def test_one_setting_says_how_far_a_tenant_has_gone(tmp_path: Path) -> None:
         incumbent = "small-1"
         [tenants.done]
         adoption = "full"
+        models = ["small"]
         """,
     )
     assert tenants.of("anybody").adoption == Adoption(0.0, "large")
