@@ -15,6 +15,14 @@ State = Annotated[
     Path,
     typer.Option("--state", envvar="ROUTER_STATE_DIR", help="Folder of the service's state."),
 ]
+Encoder = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        file_okay=False,
+        help="Artifact whose text encoder to use; default the state's, else the shipped one.",
+    ),
+]
 DEFAULT_STATE = Path("var")
 STARTER = Path(str(files("router_model"))) / "starter"
 

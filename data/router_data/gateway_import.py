@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from router_data.contexts import TextEncoder
-from router_data.gateway_log import GatewayCall, Line, Reader, read_lines
+from router_data.gateway_log import GatewayCall, Line, Reader, read_lines, without_twins
 from router_data.gateway_rows import DEFAULT_TENANT, POLICY, GatewayRowMaker, Row
 from router_data.imports.aside import LinesAside
 from router_data.imports.known import KnownCalls
@@ -99,7 +99,7 @@ def import_gateway_log(
     tally, names = _Tally(learned_from(chosen)), ModelNames(chosen)
     maker = GatewayRowMaker(encoder, tenant=tenant, finds_retries=True, with_text=with_text)
     batch: list[Row] = []
-    lines = read_lines(path, reader, progress=progress)
+    lines = without_twins(read_lines(path, reader, progress=progress))
     with (
         LinesAside(log / QUARANTINE, path.stem) as aside,
         SegmentWriter(log / SEGMENTS, "import") as writer,

@@ -13,6 +13,7 @@ be equal.
 that of `model`. Other members are ignored.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=256)]
 _SECONDS_BELOW = 1e11
 _FIRST_MS, _LAST_MS = 946_684_800_000, 4_102_444_800_000  # 2000 to 2100
 _TOLERANCE = 1e-6
+TWIN = "the same call without its request"
 _NOTHING = frozenset({b"", b"null", b"{}", b'""', b"[]"})
 
 
@@ -132,6 +134,28 @@ def read_lines(
             yield Line(record.number, record.text, None, record.problem)
         else:
             yield from read(record)
+
+
+def without_twins(lines: Iterable[Line], *, n_held: int = 1_000) -> Iterator[Line]:
+    """The lines, but of a call that comes twice within `n_held` others only the one with request.
+
+    Tracing tools nest two spans of one call, the inner one first and often without content.
+    """
+    held: OrderedDict[tuple[str | None, str], Line] = OrderedDict()
+    for line in lines:
+        call = line.call
+        key = None if call is None or call.id is None else (call.tenant, call.id)
+        if call is None or key is None or (not call.has_request and key in held):
+            yield line
+        elif call.has_request:
+            if (poorer := held.pop(key, None)) is not None:
+                yield poorer._replace(call=None, left_out=TWIN)
+            yield line
+        else:
+            held[key] = line
+            if len(held) > n_held:
+                yield held.popitem(last=False)[1]
+    yield from held.values()
 
 
 def read_plain(record: Record) -> Iterator[Line]:

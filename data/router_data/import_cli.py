@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple, cast
 
 import typer
 
-from router_data.cli_options import DEFAULT_STATE, State, chosen_encoder, reported
+from router_data.cli_options import DEFAULT_STATE, Encoder, State, chosen_encoder, reported
 from router_data.dataset import IMPORT_TENANT
 from router_data.gateway_import import GatewayImport, import_gateway_log
 from router_data.gateway_log import Reader
@@ -33,14 +33,6 @@ FormatOption = Annotated[
 ]
 Tenant = Annotated[
     str | None, typer.Option(help="Tenant of rows that name none; default import or default.")
-]
-Encoder = Annotated[
-    Path | None,
-    typer.Option(
-        exists=True,
-        file_okay=False,
-        help="Artifact whose text encoder to use; default the state's, else the shipped one.",
-    ),
 ]
 Progress = Annotated[bool, typer.Option("--progress/--no-progress", help="Show progress bars.")]
 _TABLES, _LOGS, _SCORES = "Tables", "Logs", "Scores (langfuse, otel)"

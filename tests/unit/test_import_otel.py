@@ -88,6 +88,26 @@ def test_a_line_may_hold_many_spans_and_agents_own_spans_count_nothing() -> None
     assert len(set(ids)) == 2
 
 
+def test_nested_spans_of_one_call_are_one_call_with_its_content(tmp_path: Path) -> None:
+    answer = {"gen_ai.response.id": "chatcmpl-0123456789abcdef"}
+    inner = span(7, attributes=BARE | answer)
+    outer = span(0, attributes=chat_attributes(0, **answer))
+    path = tmp_path / "spans.jsonl"
+    for spans in ((inner, outer), (outer, inner)):
+        path.write_bytes(json_lines(exported(*spans)))
+        state = tmp_path / str(spans[0]["spanId"])
+        report = import_gateway_log(
+            path, state, encoder=HashEncoder(), reader=read_otel, progress=False
+        )
+        assert (report.n_decisions, report.learned.n_with_request) == (1, 1)
+    short = {"gen_ai.response.id": "chatcmpl-1"}  # not unique: some servers only count
+    path.write_bytes(json_lines(exported(*(span(n, attributes=BARE | short) for n in range(2)))))
+    report = import_gateway_log(
+        path, tmp_path / "short", encoder=HashEncoder(), reader=read_otel, progress=False
+    )
+    assert report.n_decisions == 2
+
+
 def test_old_attributes_one_for_each_field_are_the_same_conversation() -> None:
     told = BARE | {
         "gen_ai.prompt.0.role": "system",

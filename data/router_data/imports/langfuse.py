@@ -171,6 +171,6 @@ def _answer(told: Any) -> dict[str, Any] | None:
     said = chat_messages(message if isinstance(message, dict) else {"content": message})
     if not said:
         return None
-    finish = "tool_calls" if said[0].get("tool_calls") else "stop"
+    finish = told.get("finish_reason") if isinstance(told, dict) else None
     choice = {"index": 0, "message": said[0] | {"role": "assistant"}, "finish_reason": finish}
     return {"choices": [choice]}

@@ -81,11 +81,16 @@ def _model(name: str, sums: ModelSums, always: float | None) -> str:
 def _savings(learned: Learned, *, state: str, compared: list[str]) -> list[str]:
     what_if, seen = learned.what_if, [*learned.models, *compared]
     lines = ["savings:"]
+    if what_if.n_assumed:
+        lines.append(
+            f"  {what_if.n_assumed} calls came without a cost: below they count at the catalog's "
+            "prices, which is not what was paid"
+        )
     explained = what_if.explained_share()
     if explained is not None:
         lines.append(
             f"  the catalog's prices explain {100 * explained:.0f}% of what was paid; `all at it` "
-            f"is {what_if.n_calls} calls with tokens and cost at one model's prices, caches kept: "
+            f"is {what_if.n_calls} calls with known tokens at one model's prices, caches kept: "
             "it says nothing of whether that model would do"
         )
     saving = what_if.side_saving(seen)

@@ -24,6 +24,7 @@ from router_model.errors import DatasetError
 
 _ANSWERS: Final = frozenset({"chat", "text_completion", "completion", "generate_content"})
 _EVALUATION: Final = "gen_ai.evaluation.result"
+_SHORTEST_ID: Final = 16  # shorter ones, of servers that count, are not unique
 OTHER_SPAN: Final = "a span that is no call of a model"
 _FAILED: Final = frozenset({2, "2", "ERROR", "STATUS_CODE_ERROR", "StatusCode.ERROR"})
 
@@ -122,20 +123,17 @@ def _call(
         for event in span.get("events") or []
         if isinstance(event, dict)
     ]
-    context = mapping(span.get("context"))
-    trace = name(first(span, "traceId", "trace_id") or first(context, "trace_id", "traceId"))
-    own = name(first(span, "spanId", "span_id") or first(context, "span_id", "spanId"))
     names = [name(attributes.get(f"gen_ai.{part}.model")) for part in ("response", "request")]
     models = [model for model in names if model is not None]
     every = {**span["resource"], **attributes}
     fields = {
-        "id": f"{trace}/{own}" if trace and own else None,
+        "id": _identity(span, attributes),
         "model": models[0] if models else "",
         "also_named": tuple(models[1:]),
         "requested_model": names[1],
         "tenant": name(looked_up(every, tenant_field)) if tenant_field else None,
         "user": name(first(every, "enduser.id", "user.id", "gen_ai.user.id")),
-        "session": name(first(every, "gen_ai.conversation.id", "session.id")) or trace,
+        "session": name(first(every, "gen_ai.conversation.id", "session.id")) or _trace(span),
         "usage": _usage(attributes),
         "cost_usd": _cost(attributes),
         "error": _error(span, attributes),
@@ -143,6 +141,23 @@ def _call(
         **_evaluated(events, rule),
     }
     return call_of(fields | content_of(attributes, events))
+
+
+def _identity(span: Mapping[str, Any], attributes: Mapping[str, Any]) -> str | None:
+    """The answer's id, which nested spans of one call share, else trace and span."""
+    answer = name(attributes.get("gen_ai.response.id"))
+    if answer is not None and len(answer) >= _SHORTEST_ID:
+        return answer
+    trace, own = _trace(span), name(_named(span, "spanId", "span_id"))
+    return f"{trace}/{own}" if trace and own else None
+
+
+def _trace(span: Mapping[str, Any]) -> str | None:
+    return name(_named(span, "traceId", "trace_id"))
+
+
+def _named(span: Mapping[str, Any], *names: str) -> Any:
+    return first(span, *names) or first(mapping(span.get("context")), *names)
 
 
 def _is_model_call(attributes: Mapping[str, Any]) -> bool:
@@ -162,7 +177,10 @@ def _usage(attributes: Mapping[str, Any]) -> dict[str, int] | None:
         told("input_tokens", "prompt_tokens"),
         told("output_tokens", "completion_tokens"),
         cached=told("cache_read.input_tokens", "cache_read_input_tokens", "cached_tokens") or 0,
-        written=told("cache_creation.input_tokens", "cache_creation_input_tokens") or 0,
+        written=told(
+            "cache_creation.input_tokens", "cache_creation_input_tokens", "cache_write.input_tokens"
+        )
+        or 0,
         reasoning=told("reasoning.output_tokens", "reasoning_tokens") or 0,
         total=told("total_tokens"),
         is_inclusive=True,

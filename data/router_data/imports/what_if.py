@@ -57,7 +57,7 @@ class WhatIf:
         self._prices: list[PriceCard] = [card.price for card in priced if card.price is not None]
         self._place = {name: place for place, name in enumerate(self._names)}
         n = len(self._names)
-        self.n_calls = self.n_side_calls = self.n_explained = 0
+        self.n_calls = self.n_side_calls = self.n_assumed = 0
         self.paid = self.paid_for_side = 0.0
         self._explained = self._explained_paid = 0.0
         self._all_at, self._side_at = np.zeros(n), np.zeros(n)
@@ -76,11 +76,21 @@ class WhatIf:
         is_side: bool,
         session: int,
     ) -> None:
-        """Take a call with known tokens and cost; others are left out."""
+        """Take a call with known tokens; without a cost it counts at its model's own price.
+
+        Others are left out.
+        """
         tokens = _usage(usage)
-        if tokens is None or cost is None:
+        place = self._place.get(model)
+        if tokens is None or (cost is None and place is None):
             return
         at = np.array([call_cost(price, tokens) for price in self._prices])
+        if place is not None and cost is not None:
+            self._explained += float(at[place])
+            self._explained_paid += cost
+        if cost is None:
+            self.n_assumed += 1
+            cost = float(at[place or 0])
         weights = np.random.default_rng(session).poisson(1.0, _REPLICATES).astype(np.float64)
         self.n_calls += 1
         self.paid += cost
@@ -88,10 +98,6 @@ class WhatIf:
         self._sessions.add(session)
         self._paid_again += weights * cost
         self._calls_again += weights
-        if (place := self._place.get(model)) is not None:
-            self.n_explained += 1
-            self._explained += float(at[place])
-            self._explained_paid += cost
         if is_side:
             self._add_side(tokens, cost, weights)
 
