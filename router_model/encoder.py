@@ -30,6 +30,8 @@ TOKENIZER_FILE = "tokenizer.json"
 # Tool sets that are remembered: 32 tools with 128 dimensions take 32 kB.
 _MAX_REMEMBERED = 512
 _MAX_WORDS = 8192
+# Texts of users, a few thousand characters each at most.
+_MAX_TEXTS = 256
 
 Vector = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
@@ -58,6 +60,7 @@ class StaticEncoder:
                 f"encoder: tokenizer has {self._tokenizer.get_vocab_size()} tokens, "
                 f"the table only {self.table.shape[0]} rows"
             )
+        self._remembered_text = lru_cache(maxsize=_MAX_TEXTS)(self._encode)
         self._remembered = lru_cache(maxsize=_MAX_REMEMBERED)(self._encode_all)
         self._remembered_ids = lru_cache(maxsize=_MAX_WORDS)(self._ids)
 
@@ -75,8 +78,11 @@ class StaticEncoder:
         return digest.hexdigest()[:12]
 
     def encode(self, text: str) -> Vector:
-        """Unit vector, float32 of shape (dimension,); zeros for a text without tokens."""
-        return self._unit(self._total(self._ids(text)))
+        """Unit vector, float32 of shape (dimension,), read-only; zeros for one without tokens.
+
+        The last few are kept: an agent works on one instruction for many calls.
+        """
+        return self._remembered_text(text)
 
     def encode_recurring(self, texts: tuple[str, ...]) -> Matrix:
         """Vectors as read-only float64 of shape (n, dimension); the last few hundred are kept.
@@ -85,6 +91,11 @@ class StaticEncoder:
         Words are looked up one by one, because tools have most of theirs in common.
         """
         return self._remembered(texts)
+
+    def _encode(self, text: str) -> Vector:
+        vector = self._unit(self._total(self._ids(text)))
+        vector.flags.writeable = False
+        return vector
 
     def _encode_all(self, texts: tuple[str, ...]) -> Matrix:
         totals = np.zeros((len(texts), self.dimension), dtype=np.int32)

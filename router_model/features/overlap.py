@@ -18,6 +18,8 @@ OVERLAP_FEATURES = (
     *SLOT_FEATURES,
 )
 
+_MAX_KEPT = 64
+
 
 def overlap_values(facts: ToolFacts, text: TextFacts) -> tuple[float, ...]:
     """Values of `OVERLAP_FEATURES`, all zero without tools.
@@ -27,6 +29,16 @@ def overlap_values(facts: ToolFacts, text: TextFacts) -> tuple[float, ...]:
     """
     if not facts.shapes:
         return (0.0,) * len(OVERLAP_FEATURES)
+    # An agent works on one instruction, with the same tools, for many calls.
+    key = text.padded, text.n_numbers
+    if (found := facts.overlaps.get(key)) is None:
+        if len(facts.overlaps) >= _MAX_KEPT:
+            facts.overlaps.clear()
+        found = facts.overlaps[key] = _overlap(facts, text)
+    return found
+
+
+def _overlap(facts: ToolFacts, text: TextFacts) -> tuple[float, ...]:
     scores: dict[int, int] = {}
     named: dict[int, int] = {}
     with_parameters: set[int] = set()

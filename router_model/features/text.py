@@ -6,6 +6,7 @@ counts in C, because this runs on every call.
 
 import re
 from collections import Counter
+from functools import lru_cache
 from typing import NamedTuple
 
 from router_model.features.lexicon import CONJUNCTION, LEXICON_FEATURES, lexicon_counts
@@ -105,6 +106,8 @@ def plain_words(text: str) -> bytes:
     return text.encode("utf-8", "replace").translate(_WORDS).strip()
 
 
+# An agent works on one instruction for many calls.
+@lru_cache(maxsize=256)
 def text_facts(text: str) -> TextFacts:
     """Form and words of a bounded text; all zero for the empty text."""
     raw = text.encode("utf-8", "replace")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from router_model.features.jsonschema import SchemaShape, schema_shape
 from router_model.features.kinds import name_words, tool_kind
@@ -88,7 +88,8 @@ class ToolFacts(Struct, frozen=True):
     """What is computed once for a set of tools.
 
     `index` maps a word to (tool, weight) pairs; `name_words` to the tools having it in their
-    name; `parameter_words` to the tools having it in a parameter's name.
+    name; `parameter_words` to the tools having it in a parameter's name. `overlaps` remembers how
+    the last texts matched.
     """
 
     values: tuple[float, ...]
@@ -99,6 +100,7 @@ class ToolFacts(Struct, frozen=True):
     n_name_words: tuple[int, ...]
     shapes: tuple[SchemaShape, ...]
     texts: ToolTexts
+    overlaps: dict[tuple[bytes, int], tuple[float, ...]] = field(default_factory=dict)
 
 
 def tool_facts(tools: tuple[ToolSpec, ...]) -> ToolFacts:
