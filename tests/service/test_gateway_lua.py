@@ -145,6 +145,17 @@ def test_only_the_model_of_the_body_itself_is_replaced(
     assert bool(model) == (b"<MODEL>" in after)
 
 
+def test_a_body_that_comes_in_chunks_keeps_its_bytes(
+    raw: tuple[httpx.Client, RawUpstream],
+) -> None:
+    http, upstream = raw
+    before, after = long_body(20_000)
+    pieces = (before[at : at + 1_000] for at in range(0, len(before), 1_000))
+    response = http.post("/v1/chat/completions", content=pieces)
+    model = response.headers["x-routed-model"].encode()
+    assert upstream.bodies[-1] == after.replace(b"<MODEL>", b'"%s"' % model)
+
+
 def test_a_body_of_megabytes_keeps_its_bytes(raw: tuple[httpx.Client, RawUpstream]) -> None:
     http, upstream = raw
     before, after = long_body(3_000_000)
