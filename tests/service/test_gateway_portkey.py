@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from serving_process import (
 )
 from upstream import Upstream, serving_upstream
 from upstream_script import TEXT
+
+from router_serving import keys_file
+from router_serving.keys import Scope
 
 MODULES = GATEWAYS / "portkey" / "node_modules"
 START = MODULES / "@portkey-ai" / "gateway" / "build" / "start-server.js"
@@ -55,12 +59,13 @@ class Way:
         return self.gateway.http.post(path, json=body, headers=headers)
 
 
-def configured(*, router: str, upstream: str) -> str:
+def configured(*, router: str, upstream: str, key: str) -> str:
     """The shipped configuration with these addresses, on one line as a header has it."""
     text = CONFIG
     for old, new in (
         ("http://127.0.0.1:8080", router.rstrip("/")),
         ("http://127.0.0.1:4000", upstream),
+        ("ROUTER_API_KEY", key),
     ):
         assert old in text
         text = text.replace(old, new)
@@ -70,9 +75,13 @@ def configured(*, router: str, upstream: str) -> str:
 @pytest.fixture(scope="module")
 def way(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
     folder = tmp_path_factory.mktemp("portkey")
-    port = free_port()
+    port, state = free_port(), folder / "state"
+    state.mkdir()
+    scopes: tuple[Scope, ...] = ("route", "outcomes", "read")
+    now = datetime.now(UTC)
+    key = keys_file.create(state / "keys.json", tenant="acme", scopes=scopes, now=now).text
     with (
-        serving(folder / "state") as router,
+        serving(state) as router,
         serving_upstream() as upstream,
         running(
             [shutil.which("node") or "node", str(START), f"--port={port}", "--headless"],
@@ -82,7 +91,8 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
             environment={"TRUSTED_CUSTOM_HOSTS": "127.0.0.1,localhost"},
         ) as gateway,
     ):
-        config = configured(router=str(router.http.base_url), upstream=upstream.url)
+        router.http.headers["x-router-api-key"] = key
+        config = configured(router=str(router.http.base_url), upstream=upstream.url, key=key)
         yield Way(gateway, router, upstream, config)
 
 
@@ -112,14 +122,14 @@ def test_the_provider_gets_the_chosen_model_and_the_router_the_answer(
     assert response.headers["content-type"].startswith("text/event-stream") == stream
     (outcome,) = outcomes(way, before)
     assert way.upstream.models[-1] == outcome["model"] != "auto"
-    assert (outcome["error"], outcome["tenant"]) == (None, "default")
+    assert (outcome["error"], outcome["tenant"]) == (None, "acme")
     assert outcome["latency_ms"] > 0
     # Of a stream Portkey shows its hooks the status alone.
     assert (outcome["usage"] is None) == stream
     decision_id = outcome["decision_id"]
     way.router.http.get(f"/decisions/{decision_id}")
     (row,) = way.router.rows(f"select * from decisions where decision_id = '{decision_id}'")
-    assert (row["model"], row["tenant"], row["user"]) == (outcome["model"], "default", "kim")
+    assert (row["model"], row["tenant"], row["user"]) == (outcome["model"], "acme", "kim")
 
 
 def test_other_kinds_of_calls_pass_with_the_model_of_the_client(way: Way) -> None:
@@ -145,9 +155,8 @@ def test_claude_code_finishes_its_task_with_the_chosen_models(way: Way, tmp_path
 
 def test_without_a_router_the_client_s_own_model_answers(way: Way) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
-    down = Way(
-        way.gateway, way.router, way.upstream, configured(router=nobody, upstream=way.upstream.url)
-    )
+    config = configured(router=nobody, upstream=way.upstream.url, key="")
+    down = Way(way.gateway, way.router, way.upstream, config)
     for stream in (False, True):
         body = {**CHAT, "model": "gpt-5.4", "stream": stream}
         assert down.post("/v1/chat/completions", body).status_code == 200
