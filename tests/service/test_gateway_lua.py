@@ -351,3 +351,30 @@ def test_claude_code_finishes_its_task_though_the_router_goes_away(
     assert upstream.models[-1] == FALLBACK
     sessions = router.rows("select distinct session from decisions")
     assert len(sessions) == 1
+
+
+def test_a_gateway_that_can_not_report_ties_up_its_budget_for_a_while_only(
+    serving_gateway: Serving, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "tenants.toml").write_text("[default]\nusd_per_day = 0.5\n")
+    body = {**CHAT, "max_tokens": 1000}
+    with serving(state, hold_s="2") as router, serving_upstream() as upstream:
+        url = str(router.http.base_url)
+        with serving_gateway(tmp_path / "gateway", router=url, upstream=upstream.url) as gateway:
+
+            def day() -> dict[str, Any]:
+                accounts = router.http.get("/budgets", params={"tenant": "default"}).json()
+                (found,) = (
+                    one for one in accounts["accounts"] if one["limit"] == "microusd_per_day"
+                )
+                return dict(found)
+
+            router.http.post("/route", json=body)  # what nobody reports
+            assert day()["held"] > 0
+            wait_for(lambda: day()["held"] == 0)
+            assert day()["settled"] == 0
+            response = gateway.http.post("/v1/chat/completions", json=body)
+            assert response.headers["x-router-decision-id"]
+            wait_for(lambda: day()["settled"] > 0)
