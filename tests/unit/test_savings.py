@@ -17,10 +17,10 @@ from router_model.catalog import Catalog, catalog_of
 from router_model.errors import DatasetError
 from router_model.types import ModelCard, PriceCard
 from router_training.cli import app
-from router_training.savings import SavingsOptions, net_of, router_cost, savings_of
+from router_training.savings import net_of, router_cost
 from router_training.savings_experiment import Experiment, compared, in_trial
 from router_training.savings_log import PaidCalls, load_paid
-from router_training.savings_report import render
+from router_training.savings_report import SavingsReport, render
 
 CANDIDATES = [
     {"model": "small", "p_adequate": 0.9, "probability": 0.5, "expected_cost": 0.03},
@@ -187,39 +187,49 @@ def test_the_routers_cost_is_what_was_measured() -> None:
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("simulated")
-    world = simulate_agents(60, seed=2, reports="all")
+    world = simulate_agents(50, seed=2, reports="all")
     log_traffic(
         world, folder, router=router_for(world, STARTER), kept=Kept(0.5, world.models[-1], seed=4)
     )
     return folder
 
 
-def test_a_report_is_printed_as_text_and_as_json(simulated: Path) -> None:
-    result = CliRunner().invoke(app, ["savings", "--state", str(simulated), "--resamples", "50"])
+@pytest.fixture(scope="module")
+def printed(simulated: Path) -> bytes:
+    """What the command prints as JSON."""
+    asked = ["savings", "--state", str(simulated), "--json", "--resamples", "50"]
+    result = CliRunner().invoke(app, asked)
     assert result.exit_code == 0, result.output
-    for said in ("net of the router", "ESTIMATE", "not measured", "fixed models", "core-hour"):
-        assert said in result.output
-    as_json = CliRunner().invoke(
-        app, ["savings", "--state", str(simulated), "--json", "--resamples", "50"]
-    )
-    report = msgspec.json.decode(as_json.stdout)
+    return result.stdout.encode()
+
+
+def test_a_report_is_printed_as_json(printed: bytes) -> None:
+    report = msgspec.json.decode(printed)
     assert report["schema_version"] == 1
     assert report["missing"] == {}
     assert report["experiment"]["saving_share"]["low"] > 0.0
+    measured, *_ = [one for one in report["references"]["fixed"] if one["how"] == "measured"]
+    kept = report["experiment"]["usd_per_call"]["kept"]
+    assert (measured["model"], measured["usd_per_call"]) == ("claude-opus-4-6", kept)
 
 
-def test_an_estimate_corrects_the_cost_model_by_the_bills(simulated: Path) -> None:
-    report = savings_of(simulated, options=SavingsOptions(n_resamples=50))
-    estimate = report.estimate
-    assert estimate is not None
-    kept = next(arm for arm in report.arms if arm.name == "incumbent")
-    assert estimate.paid_usd == pytest.approx(kept.paid_usd)
-    as_it_was = next(f for f in estimate.fixed if f.model == "claude-opus-4-6")
-    assert as_it_was.usd_per_call.estimate == pytest.approx(kept.usd_per_call)
-    assert estimate.saving_usd.estimate == pytest.approx(
-        estimate.paid_usd - estimate.estimated_usd.estimate
-    )
-    assert "note:" in render(report)
+def test_an_estimate_corrects_the_cost_model_by_the_bills(printed: bytes) -> None:
+    report = msgspec.json.decode(printed)
+    estimate, kept = report["estimate"], report["arms"][1]
+    assert estimate["paid_usd"] == pytest.approx(kept["paid_usd"])
+    as_it_was = next(one for one in estimate["fixed"] if one["model"] == "claude-opus-4-6")
+    assert as_it_was["usd_per_call"]["estimate"] == pytest.approx(kept["usd_per_call"])
+    saved = estimate["paid_usd"] - estimate["estimated_usd"]["estimate"]
+    assert estimate["saving_usd"]["estimate"] == pytest.approx(saved)
+    net = saved - estimate["n_calls"] * report["router"]["usd_per_decision"]
+    assert report["estimate_net_usd"]["estimate"] == pytest.approx(net)
+
+
+def test_a_report_reads_as_text(printed: bytes) -> None:
+    text = render(msgspec.json.decode(printed, type=SavingsReport))
+    for said in ("net of the router", "ESTIMATE", "not measured", "fixed models", "core-hour"):
+        assert said in text
+    assert "note: exploration is in the bills" in text
 
 
 def test_the_report_refuses_with_what_is_missing(tmp_path: Path) -> None:
