@@ -10,7 +10,7 @@ from router_data.cli_options import STARTER as STARTER
 from router_data.simulated_gateway import write_gateway_log
 from router_data.simulator import World
 from router_data.store import Store
-from router_data.traffic import decision_prefix, log_traffic, router_for
+from router_data.traffic import Kept, decision_prefix, log_traffic, router_for
 from router_model.errors import DatasetError, RouterError
 from router_model.terms import NO_TERMS, Exploration, Terms
 
@@ -33,6 +33,10 @@ def simulate_command(
     floor: Annotated[
         float, typer.Option(min=0.0, max=0.5, help="Least probability of each of them.")
     ] = 0.0,
+    adoption: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Route this share of sessions, as while adopting."),
+    ] = None,
     artifact: Annotated[
         Path, typer.Option(exists=True, file_okay=False, help="Artifact of the router.")
     ] = STARTER,
@@ -49,7 +53,9 @@ def simulate_command(
 ) -> None:
     """Log simulated agent sessions, decided by a router; tenants are named simulated-1 and so on.
 
-    No row says anything about a real model. A folder with rows that are not simulated is refused.
+    With --adoption the other sessions keep the dearest model, and the log has what the router would
+    have chosen: try `router-train savings` on it. No row says anything about a real model. A folder
+    with rows that are not simulated is refused.
 
     Example: router-data simulate --state ./demo --sessions 200 --seed 0 --exploration 0.1
     """
@@ -65,8 +71,9 @@ def simulate_command(
         terms = NO_TERMS
         if exploration > 0.0:
             terms = Terms(exploration=Exploration(share=exploration, floor=floor))
+        kept = None if adoption is None else Kept(adoption, world.models[-1], seed=seed)
         router = router_for(world, artifact)
-        report = log_traffic(world, state, router=router, terms=terms, progress=progress)
+        report = log_traffic(world, state, router=router, terms=terms, kept=kept, progress=progress)
     except RouterError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

@@ -30,6 +30,23 @@ def test_a_simulated_log_is_written_once_per_seed(tmp_path: Path) -> None:
 
 
 @requires_starter
+def test_an_adoption_is_simulated_by_whole_sessions(tmp_path: Path) -> None:
+    arguments = ["--state", str(tmp_path), "--sessions", "8", "--adoption", "0.5"]
+    assert run(app, arguments).exit_code == 0
+    with Store(tmp_path) as store:
+        arms = store.query(
+            'select "session", adoption.arm as arm, list(distinct model) as models, '
+            "bool_and((policy = 'incumbent') = (shadow is not null)) as is_told "
+            "from decisions group by all"
+        )
+    assert len(arms) == 8
+    assert {row["arm"] for row in arms} == {"router", "incumbent"}
+    kept = [row["models"] for row in arms if row["arm"] == "incumbent"]
+    assert kept == [["claude-opus-4-6"]] * len(kept)
+    assert all(row["is_told"] for row in arms)
+
+
+@requires_starter
 def test_a_folder_with_other_rows_is_refused_unless_forced(tmp_path: Path) -> None:
     write_log(tmp_path / "log", [decision()])
     arguments = ["--state", str(tmp_path), "--sessions", "1"]
