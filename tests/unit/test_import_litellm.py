@@ -1,5 +1,6 @@
 """LiteLLM's payloads and rows of SpendLogs become calls with what was really paid."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,18 @@ def test_answers_give_validity_and_signals_and_failures_none(tmp_path: Path) -> 
     assert [row["cut"] for row in found] == ["false", "false", "true", None, "false"]
     assert [row["ms"] for row in found] == [1500.0, 1500.0, 1500.0, None, None]
     assert [row["n_tool_calls"] for row in found] == [1, 1, 1, None, 1]
+
+
+def test_half_an_emoji_is_no_reason_to_lose_a_call(tmp_path: Path) -> None:
+    # Python's own JSON writes what a cut left over; strict readers refuse the line.
+    cut = json.dumps({"messages": said("half \ud83d")})
+    rows = [payload(0, messages=said("half \ud83d")), spend(1, proxy_server_request=cut)]
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    report = import_gateway_log(
+        path, tmp_path / "var", encoder=HashEncoder(), reader=read_litellm, progress=False
+    )
+    assert (report.n_decisions, report.learned.n_with_request) == (2, 2)
 
 
 def test_a_poorer_row_of_the_same_call_replaces_nothing(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
+from router_model.formats.jsontext import without_lone_surrogates
+
 _LONGEST_NAME: Final = 256
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 # Beginnings of secrets that providers and gateways give out.
@@ -35,8 +37,8 @@ def parsed(value: Any) -> Any:
     """
     if isinstance(value, str) and value[:1] in ("{", "[", '"'):
         try:
-            return msgspec.json.decode(value)
-        except (msgspec.DecodeError, RecursionError):
+            return msgspec.json.decode(without_lone_surrogates(value.encode()))
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             return value
     return value
 

@@ -26,7 +26,7 @@ _ANSWERS: Final = frozenset({"chat", "text_completion", "completion", "generate_
 _EVALUATION: Final = "gen_ai.evaluation.result"
 _SHORTEST_ID: Final = 16  # shorter ones, of servers that count, are not unique
 OTHER_SPAN: Final = "a span that is no call of a model"
-_FAILED: Final = frozenset({2, "2", "ERROR", "STATUS_CODE_ERROR", "StatusCode.ERROR"})
+_FAILED: Final = frozenset({"2", "ERROR", "STATUS_CODE_ERROR", "StatusCode.ERROR"})
 
 
 def read_otel(
@@ -198,7 +198,7 @@ def _error(span: Mapping[str, Any], attributes: Mapping[str, Any]) -> str | None
     """The class of an error; never the status message, which may quote the prompt."""
     status = mapping(span.get("status"))
     told = name(attributes.get("error.type"))
-    is_failed = first(status, "code", "status_code") in _FAILED
+    is_failed = str(first(status, "code", "status_code")) in _FAILED
     return told or ("error" if is_failed else None)
 
 

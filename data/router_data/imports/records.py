@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from router_data.store import ReadError, connect, parquet_types, quoted
 from router_model.errors import DatasetError
+from router_model.formats.jsontext import without_lone_surrogates
 
 MAX_RECORD = 64 * 1024 * 1024
 """Longest record in bytes; a longer one is no call."""
@@ -78,7 +79,8 @@ def _from_lines(path: Path, *, progress: bool) -> Iterator[Record]:
             if is_too_long:
                 yield Record(number, text[:_PEEKED], f"longer than {MAX_RECORD >> 20} MiB")
             elif text.strip():
-                yield Record(number, text.removeprefix(codecs.BOM_UTF8) if number == 1 else text)
+                plain = text.removeprefix(codecs.BOM_UTF8) if number == 1 else text
+                yield Record(number, _mended(plain))
 
 
 def _skip_line(file: IO[bytes]) -> bool:
@@ -151,9 +153,14 @@ def _table(path: Path) -> str:
 
 def _json(names: list[str], row: tuple[Any, ...]) -> bytes:
     if names == ["json"]:
-        return str(row[0]).encode()
+        return _mended(str(row[0]).encode("utf-8", "replace"))
     cells = dict(zip(names, row, strict=True))
     return msgspec.json.Encoder(enc_hook=str, decimal_format="number").encode(cells)
+
+
+def _mended(text: bytes) -> bytes:
+    """The text without halves of emoji, which Python's JSON writes and strict readers refuse."""
+    return without_lone_surrogates(text) if b"\\u" in text else text
 
 
 def _array_layout(path: Path) -> str:

@@ -38,7 +38,7 @@ def judged_by(score: Mapping[str, Any], rule: ScoreRule) -> Judged | None:
     >>> judged_by({"name": "quality", "value": 5}, rule)
     {'adequate': True}
     """
-    if score.get("name") not in rule.names:
+    if name(score.get("name")) not in rule.names:
         return None
     value = score.get("value")
     label = name(first(score, "string_value", "stringValue"))
@@ -69,7 +69,7 @@ class Scores:
     def add(self, score: Mapping[str, Any]) -> None:
         """Take one score as Langfuse exports it."""
         count_in(self.names, str(score.get("name"))[:100])
-        if self.rule is None or score.get("name") not in self.rule.names:
+        if self.rule is None or name(score.get("name")) not in self.rule.names:
             return
         judged = judged_by(score, self.rule)
         call = name(first(score, "observation_id", "observationId"))
