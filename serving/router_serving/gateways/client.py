@@ -13,18 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
-
-import httpx
+from typing import Final, NamedTuple, Self
 
 from router_model.body import Body
 from router_model.encoder import StaticEncoder
 from router_model.types import Caller, Outcome, PolicyOverrides, WireFormat
 from router_serving.gateways.encoder_copy import EncoderCopy
-from router_serving.gateways.errors import UnavailableError
-from router_serving.gateways.exchange import Reply
 from router_serving.gateways.outcome_queue import OutcomeQueue
-from router_serving.gateways.question import SMALL_BYTES, Choice, Questions, Send
+from router_serving.gateways.posting import AsyncPoster, Poster
+from router_serving.gateways.question import SMALL_BYTES, Choice, Questions
 from router_serving.gateways.settings import GatewaySettings
 
 __all__ = ["AsyncRouterClient", "Choice", "FeatureSettings", "RouterClient"]
@@ -32,7 +29,6 @@ __all__ = ["AsyncRouterClient", "Choice", "FeatureSettings", "RouterClient"]
 _ANYBODY: Final = Caller()
 _NO_OVERRIDES: Final = PolicyOverrides()
 _NO_HEADERS: Final[Mapping[str, str]] = {}
-_LIMITS: Final = httpx.Limits(max_connections=500, max_keepalive_connections=100)
 _PLAIN: Final = GatewaySettings()
 
 
@@ -60,7 +56,6 @@ class _Parts(NamedTuple):
     questions: Questions
     encoder: EncoderCopy
     outcomes: OutcomeQueue
-    http: dict[str, Any]
 
 
 def _parts(settings: GatewaySettings, features: FeatureSettings) -> _Parts:
@@ -74,12 +69,6 @@ def _parts(settings: GatewaySettings, features: FeatureSettings) -> _Parts:
         ),
         encoder=encoder,
         outcomes=OutcomeQueue(settings),
-        http={
-            "base_url": settings.url,
-            "headers": settings.headers,
-            "limits": _LIMITS,
-            "trust_env": False,
-        },
     )
 
 
@@ -90,7 +79,7 @@ class RouterClient:
         self, settings: GatewaySettings = _PLAIN, *, features: FeatureSettings = _FEATURES
     ) -> None:
         self._parts = _parts(settings, features)
-        self._http = httpx.Client(**self._parts.http)
+        self._poster = Poster(settings)
 
     def decide(
         self,
@@ -120,7 +109,7 @@ class RouterClient:
         try:
             send = next(steps)
             while True:
-                send = steps.send(self._post(send))
+                send = steps.send(self._poster.post(send))
         except StopIteration as done:
             choice: Choice = done.value
             return choice
@@ -136,7 +125,7 @@ class RouterClient:
     def close(self) -> None:
         """Send the outcomes that wait, and hang up."""
         self._parts.outcomes.close()
-        self._http.close()
+        self._poster.close()
 
     def __enter__(self) -> Self:
         return self
@@ -149,13 +138,6 @@ class RouterClient:
     ) -> None:
         self.close()
 
-    def _post(self, send: Send) -> Reply | UnavailableError:
-        try:
-            response = self._http.post("/route", content=send.content, timeout=send.timeout_s)
-        except httpx.HTTPError as error:
-            return lost(error)
-        return Reply(response.status_code, response.content, response.headers)
-
 
 class AsyncRouterClient:
     """Asks one router from one event loop."""
@@ -164,7 +146,7 @@ class AsyncRouterClient:
         self, settings: GatewaySettings = _PLAIN, *, features: FeatureSettings = _FEATURES
     ) -> None:
         self._parts = _parts(settings, features)
-        self._http = httpx.AsyncClient(**self._parts.http)
+        self._poster = AsyncPoster(settings)
 
     async def decide(
         self,
@@ -188,7 +170,7 @@ class AsyncRouterClient:
         try:
             send = next(steps)
             while True:
-                send = steps.send(await self._post(send))
+                send = steps.send(await self._poster.post(send))
         except StopIteration as done:
             choice: Choice = done.value
             return choice
@@ -204,7 +186,7 @@ class AsyncRouterClient:
     async def aclose(self) -> None:
         """Send the outcomes that wait, and hang up."""
         await asyncio.to_thread(self._parts.outcomes.close)
-        await self._http.aclose()
+        await self._poster.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -216,26 +198,3 @@ class AsyncRouterClient:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
-
-    async def _post(self, send: Send) -> Reply | UnavailableError:
-        try:
-            async with asyncio.timeout(send.timeout_s):
-                response = await self._http.post("/route", content=send.content, timeout=None)
-        except TimeoutError:
-            return UnavailableError("timeout", may_be_logged=True)
-        except httpx.HTTPError as error:
-            return lost(error)
-        return Reply(response.status_code, response.content, response.headers)
-
-
-def lost(error: httpx.HTTPError) -> UnavailableError:
-    """What an error of the network means.
-
-    >>> lost(httpx.ReadTimeout("slow")).reason, lost(httpx.ConnectError("gone")).reason
-    ('timeout', 'connect')
-    """
-    if isinstance(error, httpx.TimeoutException):
-        return UnavailableError("timeout", may_be_logged=True)
-    if isinstance(error, httpx.ConnectError):
-        return UnavailableError("connect")
-    return UnavailableError(type(error).__name__, may_be_logged=True)

@@ -23,6 +23,7 @@ from router_model.types import Caller, PolicyOverrides, WireFormat
 from router_serving.gateways.encoder_copy import EncoderCopy
 from router_serving.gateways.errors import UnavailableError
 from router_serving.gateways.exchange import Exchange, Reply
+from router_serving.gateways.posting import Send
 from router_serving.gateways.settings import GatewaySettings
 
 WHOLE_S: Final = 60.0
@@ -53,13 +54,6 @@ class Choice(Struct, frozen=True, kw_only=True):
     excluded: Mapping[str, str] = {}
     versions: Mapping[str, str] = {}
     sent: str = ""
-
-
-class Send(Struct, frozen=True):
-    """What to post to `/route` now, and how long its answer may take."""
-
-    content: bytes
-    timeout_s: float
 
 
 Steps = Generator[Send, Reply | UnavailableError, Choice]
