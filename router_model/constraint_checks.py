@@ -1,8 +1,8 @@
 """The checks of one model against one request: each gives a reason, "code: detail", or None."""
 
 import math
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -15,6 +15,7 @@ from router_model.types import Candidate, ModelCard, PolicyOverrides
 INPUT_HEADROOM: Final = 1.05
 # The code of models that a budget shuts out.
 OVER_BUDGET: Final = "over_budget"
+NOTHING_RESERVED: Final[Mapping[str, int]] = {}
 
 
 class Needs(Struct, frozen=True, kw_only=True, gc=False):
@@ -34,23 +35,28 @@ class Needs(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Case(Struct, frozen=True, gc=False):
-    """One model and one request.
+    """One request, for any model.
 
     `pin` is the model that the session keeps, if it keeps one; `reserved_microusd` the most that
-    the call can cost with this model, of the `allowance` that a budget leaves it.
+    the call can cost by model, of the `allowance` that a budget leaves it.
     """
 
-    card: ModelCard
     needs: Needs
     overrides: PolicyOverrides
-    candidate: Candidate | None = None
     lock: Lock | None = None
     pin: str | None = None
-    reserved_microusd: int = 0
+    reserved_microusd: Mapping[str, int] = NOTHING_RESERVED
     allowance: Allowance | None = None
 
 
-Check = Callable[[Case], str | None]
+Reason = Callable[[Case, ModelCard, Candidate | None], str | None]
+
+
+class Check(NamedTuple):
+    """Why a model can't take a request, where `applies` says that one may not for this reason."""
+
+    reason: Reason
+    applies: Callable[[Case], bool] = lambda case: True
 
 
 def effective_window(needs: Needs, window: int) -> str | None:
@@ -60,49 +66,49 @@ def effective_window(needs: Needs, window: int) -> str | None:
     return f"effective_window: quality falls beyond {window} tokens, needs {needs.input_tokens}"
 
 
-def _disabled(case: Case) -> str | None:
-    return None if case.card.enabled else "disabled: by the catalog"
+def _disabled(case: Case, card: ModelCard, candidate: Candidate | None) -> str | None:
+    return None if card.enabled else "disabled: by the catalog"
 
 
-def _unknown_price(case: Case) -> str | None:
-    return "unknown_price: the catalog has no price" if case.card.price is None else None
+def _unknown_price(case: Case, card: ModelCard, candidate: Candidate | None) -> str | None:
+    return "unknown_price: the catalog has no price" if card.price is None else None
 
 
-def _not_allowed(case: Case) -> str | None:
-    allowed, card = case.overrides.models, case.card
+def _not_allowed(case: Case, card: ModelCard, candidate: Candidate | None) -> str | None:
+    allowed = case.overrides.models
     if allowed is None or not {card.id, card.snapshot, *card.aliases}.isdisjoint(allowed):
         return None
     return "not_allowed: not among policy.models and the tenant's models"
 
 
-def _session_pinned(case: Case) -> str | None:
+def _session_pinned(case: Case, card: ModelCard, candidate: Candidate | None) -> str | None:
     """Kept unless the call itself gives the pin up; never lifted because the model can't answer.
 
     The pinned model is then excluded with its own reason, so that the error names both.
     """
     pin = case.pin
-    if pin is None or case.card.id == pin or case.overrides.pin_session is False:
+    if pin is None or card.id == pin or case.overrides.pin_session is False:
         return None
     return f"session_pinned: to {pin}"
 
 
-def _locked(case: Case) -> str | None:
-    return locked_out(case.card, case.lock)
+def _locked(case: Case, card: ModelCard, candidate: Candidate | None) -> str | None:
+    return locked_out(card, case.lock)
 
 
-def _not_deterministic(case: Case) -> str | None:
+def _not_deterministic(case: Case, card: ModelCard, candidate: Candidate | None) -> str | None:
     if not case.overrides.deterministic:
         return None
     lacks = []
-    if not case.card.capabilities.seed:
+    if not card.capabilities.seed:
         lacks.append("honours no seed")
-    if not case.card.is_snapshot_pinned:
+    if not card.is_snapshot_pinned:
         lacks.append("its snapshot is not pinned")
     return f"not_deterministic: {' and '.join(lacks)}" if lacks else None
 
 
-def _tools(case: Case) -> str | None:
-    needs, can = case.needs, case.card.capabilities
+def _tools(case: Case, card: ModelCard, candidate: Candidate | None) -> str | None:
+    needs, can = case.needs, card.capabilities
     if needs.tools and not can.tools:
         return "no_tools: the request offers tools"
     if needs.forced_tool_choice and not can.forced_tool_choice:
@@ -110,14 +116,14 @@ def _tools(case: Case) -> str | None:
     return None
 
 
-def _vision(case: Case) -> str | None:
-    if case.needs.vision and not case.card.capabilities.vision:
+def _vision(case: Case, card: ModelCard, candidate: Candidate | None) -> str | None:
+    if case.needs.vision and not card.capabilities.vision:
         return "no_vision: the request has images"
     return None
 
 
-def _json(case: Case) -> str | None:
-    needs, can = case.needs, case.card.capabilities
+def _json(case: Case, card: ModelCard, candidate: Candidate | None) -> str | None:
+    needs, can = case.needs, card.capabilities
     if needs.strict_schema and not can.strict_schema:
         return "no_strict_schema: the request asks for a strict schema"
     if needs.json_mode and not can.json_mode:
@@ -127,43 +133,40 @@ def _json(case: Case) -> str | None:
     return None
 
 
-def _context_window(case: Case) -> str | None:
-    card, tokens = case.card, _input_tokens(case)
+def _context_window(case: Case, card: ModelCard, candidate: Candidate | None) -> str | None:
+    """Room for the prompt, as long as this model counts it, and for an answer."""
+    tokens = case.needs.input_tokens
+    if candidate is not None:
+        tokens = max(tokens, math.ceil(candidate.input_tokens * INPUT_HEADROOM))
     total = tokens + min(case.needs.output_reserve, card.max_output_tokens)
     if total > card.context_window:
         return f"context_window: needs {total} of {card.context_window} tokens"
     if card.max_input_tokens is not None and tokens > card.max_input_tokens:
         return f"context_window: needs {tokens} of {card.max_input_tokens} input tokens"
-    return None
-
-
-def _input_tokens(case: Case) -> int:
-    """Those of the request, and of this model's own count where that is known and more."""
-    if case.candidate is None:
-        return case.needs.input_tokens
-    return max(case.needs.input_tokens, math.ceil(case.candidate.input_tokens * INPUT_HEADROOM))
-
-
-def _max_output(case: Case) -> str | None:
-    """The expected answer must fit the model's limit and what the prompt leaves of its window."""
-    if case.candidate is None or not math.isfinite(case.candidate.output_tokens):
+    if candidate is None or not math.isfinite(candidate.output_tokens):
         return None
-    expected, limit = math.ceil(case.candidate.output_tokens), case.card.max_output_tokens
-    if expected > limit:
-        return f"max_output: expects {expected} of {limit} tokens"
-    total, window = _input_tokens(case) + expected, case.card.context_window
-    if total > window:
-        return f"context_window: expects {total} of {window} tokens, the answer included"
+    return _max_output(card, tokens, math.ceil(candidate.output_tokens))
+
+
+def _max_output(card: ModelCard, tokens: int, expected: int) -> str | None:
+    """The expected answer must fit the model's limit and what the prompt leaves of its window."""
+    if expected > card.max_output_tokens:
+        return f"max_output: expects {expected} of {card.max_output_tokens} tokens"
+    if tokens + expected > card.context_window:
+        return (
+            f"context_window: expects {tokens + expected} of {card.context_window} tokens, "
+            "the answer included"
+        )
     return None
 
 
-def _limits(case: Case) -> str | None:
+def _limits(case: Case, card: ModelCard, candidate: Candidate | None) -> str | None:
     """Expected cost and latency against the caller's limits.
 
     A latency that nobody knows is NaN and passes: a limit would otherwise shut out every new
     model for good, as only calls to it can tell how fast it is.
     """
-    candidate, limits = case.candidate, case.overrides
+    limits = case.overrides
     if candidate is None:
         return None
     cost, latency = candidate.expected_cost, candidate.tool_call_latency_ms
@@ -178,9 +181,10 @@ def _limits(case: Case) -> str | None:
     return None
 
 
-def _budget(case: Case) -> str | None:
-    allowance = case.allowance
-    return None if allowance is None else over_budget(case.reserved_microusd, allowance)
+def _budget(case: Case, card: ModelCard, candidate: Candidate | None) -> str | None:
+    if case.allowance is None:
+        return None
+    return over_budget(case.reserved_microusd.get(card.id, 0), case.allowance)
 
 
 def over_budget(reserved_microusd: int, allowance: Allowance) -> str | None:
@@ -193,17 +197,36 @@ def over_budget(reserved_microusd: int, allowance: Allowance) -> str | None:
     )
 
 
-CANDIDATE_CHECKS: Final[tuple[Check, ...]] = (_context_window, _max_output, _limits, _budget)
-CARD_CHECKS: Final[tuple[Check, ...]] = (
-    _disabled,
-    _unknown_price,
-    _not_allowed,
-    _session_pinned,
-    _locked,
-    _tools,
-    _vision,
-    _json,
-    _not_deterministic,
-    _context_window,
+def _demands_tools(case: Case) -> bool:
+    return case.needs.tools or case.needs.forced_tool_choice
+
+
+def _demands_json(case: Case) -> bool:
+    return case.needs.strict_schema or case.needs.json_mode or case.needs.any_json
+
+
+def _has_limits(case: Case) -> bool:
+    limits = case.overrides
+    return limits.max_cost_usd is not None or limits.max_tool_call_latency_ms is not None
+
+
+_WINDOW: Final = Check(_context_window)
+_LIMITS: Final = Check(_limits, _has_limits)
+CANDIDATE_CHECKS: Final[tuple[Check, ...]] = (
+    _WINDOW,
+    _LIMITS,
+    Check(_budget, lambda case: case.allowance is not None),
 )
-CHECKS: Final[tuple[Check, ...]] = (*CARD_CHECKS, _max_output, _limits)
+CARD_CHECKS: Final[tuple[Check, ...]] = (
+    Check(_disabled),
+    Check(_unknown_price),
+    Check(_not_allowed, lambda case: case.overrides.models is not None),
+    Check(_session_pinned, lambda case: case.pin is not None),
+    Check(_locked, lambda case: case.lock is not None),
+    Check(_tools, _demands_tools),
+    Check(_vision, lambda case: case.needs.vision),
+    Check(_json, _demands_json),
+    Check(_not_deterministic, lambda case: bool(case.overrides.deterministic)),
+    _WINDOW,
+)
+CHECKS: Final[tuple[Check, ...]] = (*CARD_CHECKS, _LIMITS)

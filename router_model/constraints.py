@@ -21,6 +21,7 @@ from router_model.constraint_checks import (
     CARD_CHECKS,
     CHECKS,
     INPUT_HEADROOM,
+    NOTHING_RESERVED,
     Case,
     Check,
     Needs,
@@ -34,7 +35,6 @@ from router_model.types import Candidate, ModelCard, PolicyOverrides
 # Room kept for the answer, thinking budget apart: agents write 200-2,000 tokens a call.
 OUTPUT_RESERVE: Final = 8_192
 NO_OVERRIDES: Final = PolicyOverrides()
-_NOTHING_RESERVED: Final[Mapping[str, int]] = {}
 
 Split = tuple[tuple[ModelCard, ...], dict[str, str]]
 
@@ -74,8 +74,9 @@ def exclusion(
     Without a `candidate` only what the card and the request decide is checked; with one also
     expected cost, output length and latency. For many models use `admissible`.
     """
-    needs = needs_of(outline, input_tokens=input_tokens)
-    return _first_reason(Case(card, needs, overrides, candidate, lock, pin), CHECKS)
+    case = Case(needs_of(outline, input_tokens=input_tokens), overrides, lock, pin)
+    found = {} if candidate is None else {card.id: candidate}
+    return _split((card,), case, CHECKS, found)[1].get(card.id)
 
 
 def admissible(
@@ -95,8 +96,8 @@ def admissible(
     ties the call, `pin` the id of the model that its session keeps.
     """
     found = candidates or {}
-    cases = (Case(card, needs, overrides, found.get(card.id), lock, pin) for card in cards)
-    return _soft(_split(cases, CHECKS if found else CARD_CHECKS), needs, windows)
+    case = Case(needs, overrides, lock, pin)
+    return _soft(_split(cards, case, CHECKS if found else CARD_CHECKS, found), needs, windows)
 
 
 def within_limits(
@@ -106,7 +107,7 @@ def within_limits(
     overrides: PolicyOverrides,
     candidates: Mapping[str, Candidate],
     windows: Mapping[str, int] | None = None,
-    reserved_microusd: Mapping[str, int] = _NOTHING_RESERVED,
+    reserved_microusd: Mapping[str, int] = NOTHING_RESERVED,
     allowance: Allowance | None = None,
 ) -> Split:
     """What `admissible` says with `candidates` of models that it admitted without them.
@@ -115,18 +116,8 @@ def within_limits(
     the `windows` here rather than there: a limit then never falls on the last model that the
     windows left.
     """
-    cases = (
-        Case(
-            card,
-            needs,
-            overrides,
-            candidates.get(card.id),
-            reserved_microusd=reserved_microusd.get(card.id, 0),
-            allowance=allowance,
-        )
-        for card in cards
-    )
-    return _soft(_split(cases, CANDIDATE_CHECKS), needs, windows)
+    case = Case(needs, overrides, reserved_microusd=reserved_microusd, allowance=allowance)
+    return _soft(_split(cards, case, CANDIDATE_CHECKS, candidates), needs, windows)
 
 
 def beyond_windows(
@@ -151,20 +142,22 @@ def _soft(split: Split, needs: Needs, windows: Mapping[str, int] | None) -> Spli
     return (within, excluded | beyond) if within else split
 
 
-def _split(cases: Iterable[Case], checks: Sequence[Check]) -> Split:
+def _split(
+    cards: Iterable[ModelCard],
+    case: Case,
+    checks: Sequence[Check],
+    candidates: Mapping[str, Candidate],
+) -> Split:
+    """The first reason against each model, by the checks that apply to the case at all."""
+    reasons = [check.reason for check in checks if check.applies(case)]
     admitted: list[ModelCard] = []
     excluded: dict[str, str] = {}
-    for case in cases:
-        reason = _first_reason(case, checks)
-        if reason is None:
-            admitted.append(case.card)
+    for card in cards:
+        candidate = candidates.get(card.id)
+        for reason_of in reasons:
+            if reason := reason_of(case, card, candidate):
+                excluded[card.id] = reason
+                break
         else:
-            excluded[case.card.id] = reason
+            admitted.append(card)
     return tuple(admitted), excluded
-
-
-def _first_reason(case: Case, checks: Sequence[Check]) -> str | None:
-    for check in checks:
-        if reason := check(case):
-            return reason
-    return None

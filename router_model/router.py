@@ -83,7 +83,11 @@ class Router:
             artifact=manifest.version, catalog=catalog.version, policy=policy.version
         )
         self._cards: tuple[ModelCard, ...] = tuple(catalog.models.values())
-        self._windows = {card.id: behaviour.effective_window(card) for card in self._cards}
+        self._windows = {
+            card.id: window
+            for card in self._cards
+            if (window := behaviour.effective_window(card)) < card.context_window
+        }
 
     @classmethod
     def load(cls, path: Path, *, catalog: Catalog | None = None) -> Self:
