@@ -11,7 +11,7 @@ from router_training.cli import app as train_app
 READMES = sorted(
     path
     for path in REPO.rglob("README.md")
-    if not {".venv", ".gateways", "var"} & set(path.parts)
+    if not {".venv", ".gateways", "node_modules", "var"} & set(path.parts)
 )
 
 
