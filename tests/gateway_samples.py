@@ -92,6 +92,7 @@ def spend(n: int = 0, **changes: Any) -> Row:
     """A row of LiteLLM's table SpendLogs, as a JSON export has it; without prompts."""
     metadata = {
         "user_api_key": "ab" * 32,
+        "litellm_call_id": f"call-{n}",
         "usage_object": counted(),
         "error_information": None,
         "model_map_information": {"model_map_key": MODEL, "model_map_value": {"key": MODEL}},

@@ -43,7 +43,11 @@ def body(found: GatewayCall) -> Any:
 
 def test_a_payload_says_who_asked_what_was_paid_and_how_long_it_took() -> None:
     found = call(payload(), tenant_field="metadata.user_api_key_team_id")
-    assert (found.id, found.ts_ms, found.model) == ("chatcmpl-0", START_S * 1000 + 250, MODEL)
+    assert (found.id, found.ts_ms, found.model) == (
+        "call-0/chatcmpl-0",
+        START_S * 1000 + 250,
+        MODEL,
+    )
     assert (found.tenant, found.key, found.user) == ("team-1", "ab" * 32, "ann")
     assert (found.session, found.requested_model) == ("session-0", "auto")
     assert (found.cost_usd, found.latency_ms, found.error) == (0.002, 1500.0, None)
@@ -80,7 +84,7 @@ def test_rows_of_spendlogs_tell_of_spending_without_prompts() -> None:
     found = call(spend(), tenant_field="team_id")
     assert not found.has_request
     assert found.without_content.startswith("SpendLogs without prompts")
-    assert (found.id, found.tenant, found.session) == ("chatcmpl-0", "team-1", "session-0")
+    assert (found.id, found.tenant, found.session) == ("call-0/chatcmpl-0", "team-1", "session-0")
     assert (found.cost_usd, found.latency_ms) == (0.002, 1500.0)
     assert found.usage is not None
     assert (found.usage.input_tokens, found.usage.cached_tokens) == (1000, 900)
@@ -132,6 +136,21 @@ def test_an_error_is_named_by_class_and_code_never_by_its_message() -> None:
     assert (found.error, found.usage, found.cost_usd) == ("RateLimitError 429", None, 0.0)
     row = spend(status="failure", metadata={"error_information": told, "status": "failure"})
     assert call(row).error == "RateLimitError 429"
+
+
+def test_each_attempt_of_a_call_has_an_id_of_its_own() -> None:
+    failed: dict[str, Any] = {
+        "id": "call-0",
+        "status": "failure",
+        "response_cost": 0.0,
+        "response": {},
+    }
+    first, second = payload(**failed), payload(**failed, startTime=START_S + 9.0)
+    ids = {call(row).id for row in (first, second, payload(), payload(id="chatcmpl-9"))}
+    assert len(ids) == 4
+    same = spend(request_id="call-0", status="failure", spend=0.0, litellm_call_id="call-0")
+    assert call(same).id == call(first).id
+    assert call(spend()).id == call(payload()).id
 
 
 def test_a_cost_that_litellm_could_not_know_is_unknown_not_zero() -> None:

@@ -72,7 +72,7 @@ def _shared(row: dict[str, Any], *, is_failed: bool) -> dict[str, Any]:
     key = first(metadata, "user_api_key_hash", "user_api_key") or row.get("api_key")
     return {
         "ts": started,
-        "id": name(first(row, "id", "request_id", "litellm_call_id")),
+        "id": _identity(row, metadata, is_failed=is_failed),
         "model": str(first(row, "model", "model_group") or ""),
         "also_named": _other_names(row),
         "requested_model": name(row.get("model_group")),
@@ -88,6 +88,24 @@ def _shared(row: dict[str, Any], *, is_failed: bool) -> dict[str, Any]:
         "is_streamed": _is_streamed(row),
         "error": _error(row, metadata) if is_failed else None,
     }
+
+
+def _identity(
+    row: Mapping[str, Any], metadata: Mapping[str, Any], *, is_failed: bool
+) -> str | None:
+    """The same for a payload and its row of SpendLogs, another one for each attempt of a call.
+
+    LiteLLM's id of a call is that of all its attempts, and the provider's of the answer is not
+    unique where a server only counts; failures have none and are told apart by their time.
+    """
+    of_call = first(row, "litellm_call_id") or metadata.get("litellm_call_id")
+    answer = first(row, "id", "request_id")
+    parts = [of_call, None if answer == of_call else answer, row.get("startTime")]
+    try:
+        parts[2] = time_ms(parts[2]) if is_failed else None
+    except DatasetError:
+        return None
+    return name("/".join(str(part) for part in parts if part is not None))
 
 
 def _other_names(row: Mapping[str, Any]) -> tuple[str, ...]:
