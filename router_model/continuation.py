@@ -155,90 +155,113 @@ def courses_of(
     `failure_cost_usd` times (1 - p) is part of what every call costs. Changes of price beyond
     `most_turns` are left out.
     """
-    return [
-        _course(option, economics, most_turns, failure_cost_usd, service_tier) for option in options
-    ]
+    p_within: dict[float, float] = {}  # of lifetimes, which are few
+    courses = []
+    for option in options:
+        ttl_s = option.card.cache_ttl_s if option.ttl_s is None else option.ttl_s
+        p = p_within.get(ttl_s)
+        if p is None:
+            p = p_within[ttl_s] = economics.p_within(ttl_s)
+        more = (1.0 - option.p_adequate) * failure_cost_usd
+        courses.append(_course(option, economics, most_turns, more, service_tier, ttl_s, p))
+    return courses
 
 
 def _course(
     option: Option,
     economics: Economics,
     most_turns: float,
-    failure_cost_usd: float,
+    more: float,
     service_tier: str | None,
+    ttl_s: float,
+    p_within: float,
 ) -> Course:
-    card = option.card
+    """The course of an option; every call costs `more`, and comes within `ttl_s` so likely."""
+    card, now, written = option.card, option.input_tokens, option.output_tokens
     price = card.price
     assert price is not None
-    ttl_s = card.cache_ttl_s if option.ttl_s is None else option.ttl_s
     is_long = ttl_s >= HOUR_S
     is_kept = option.is_kept and card.capabilities.caching != "none"
-    warm = min(option.warm_tokens, option.input_tokens) if is_kept else 0
+    least = card.min_cache_tokens if is_kept else inf
+    warm = min(option.warm_tokens, now) if is_kept else 0
     hit = option.p_warm if warm > 0 else economics.cache_of(card.id).p_hit
     growth = economics.growth_tokens * economics.token_ratio_of(card.id)
-    p = hit * economics.p_within(ttl_s)
-    more = (1.0 - option.p_adequate) * failure_cost_usd
+    # Of a prefix in the cache, what does not fill a block is not read: on average half of one.
+    lost = growth + 0.5 * (card.cache_block_tokens - 1)
+    p = hit * p_within
 
-    tokens = option.input_tokens + growth
-    rates = _rates(price, tokens, service_tier, is_long=is_long)
-    a, b = _line(option, rates, 1, growth=growth, p=p, is_kept=is_kept)
-    starts = _starts(option, growth, most_turns, service_tier, is_kept=is_kept)
-    pieces = [(starts[0] if starts else inf, a + more, b)]
-    for place, start in enumerate(starts):
-        later = option.input_tokens + growth * (start + 1)
-        then = _rates(price, later, service_tier, is_long=is_long)
-        a_then, b_then = _line(option, then, start + 1, growth=growth, p=p, is_kept=is_kept)
-        last = starts[place + 1] if place + 1 < len(starts) else inf
-        pieces.append((last, a_then + more, b_then))
+    tokens = now + growth
+    rates = _rates(price, tokens, service_tier, is_long)
+    a, b = _line(rates, now, growth, 1, least, lost, p, written)
+    pieces: list[Piece] = []
+    a_then, b_then = a, b
+    may_rates_change = bool(price.tiers or service_tier)
+    if may_rates_change or (is_kept and now < least):
+        for start in _starts(option, growth, most_turns, service_tier, least):
+            pieces.append((start, a_then + more, b_then))
+            then = rates
+            if may_rates_change:
+                then = _rates(price, now + growth * (start + 1), service_tier, is_long)
+            a_then, b_then = _line(then, now, growth, start + 1, least, lost, p, written)
+    pieces.append((inf, a_then + more, b_then))
 
     plain, read, write, output = rates
-    if not is_kept or tokens < card.min_cache_tokens:
+    if tokens < least:
         write = plain
     found = warm * hit * economics.p_within(ttl_s - option.age_s) if warm else 0.0
-    first = found * read + (tokens - found) * write + option.output_tokens * output
+    first = found * read + (tokens - found) * write + written * output
     return Course(card.id, tuple(pieces), first / TOKENS_PER_PRICE - a - b)
 
 
 def _line(
-    option: Option, rates: _Rates, turn: int, *, growth: float, p: float, is_kept: bool
+    rates: _Rates,
+    now: int,
+    growth: float,
+    turn: int,
+    least: float,
+    lost: float,
+    p: float,
+    written: float,
 ) -> tuple[float, float]:
-    """A and B of s(t) = A + B t, in dollars and without failures, as they are at this turn."""
+    """A and B of s(t) = A + B t, in dollars and without failures, as they are at this turn.
+
+    A prefix of fewer than `least` tokens is not kept; `lost` tokens of one are not read, and
+    `written` answered.
+    """
     plain, read, write, output = rates
-    card, now = option.card, option.input_tokens
     tokens = now + growth * turn
-    if not is_kept or tokens < card.min_cache_tokens:
+    if tokens < least:
         write = plain
-    if not is_kept or tokens - growth < card.min_cache_tokens:
+    if tokens - growth < least:
         p = 0.0
-    # Of a prefix in the cache, what does not fill a block is not read: on average half of one.
-    lost = growth + 0.5 * (card.cache_block_tokens - 1)
     a = p * ((now - lost) * read + lost * write) + (1.0 - p) * now * write
     b = growth * (p * read + (1.0 - p) * write)
-    return (a + option.output_tokens * output) / TOKENS_PER_PRICE, b / TOKENS_PER_PRICE
+    return (a + written * output) / TOKENS_PER_PRICE, b / TOKENS_PER_PRICE
 
 
 def _starts(
-    option: Option, growth: float, most_turns: float, service_tier: str | None, *, is_kept: bool
+    option: Option, growth: float, most_turns: float, service_tier: str | None, least: float
 ) -> list[int]:
     """After how many turns prices or caching change, in order, 0 and what is too late left out."""
-    card, now = option.card, option.input_tokens
-    price = card.price
-    is_short = is_kept and now < card.min_cache_tokens
-    if price is None or growth <= 0.0 or not (price.tiers or service_tier or is_short):
+    now, price = option.input_tokens, option.card.price
+    if price is None or growth <= 0.0:
         return []
-    limits: list[float] = [tier.above_input_tokens for tier in price.tiers]
+    limits: list[float] = [tier.above_input_tokens for tier in price.tiers] if price.tiers else []
     if service_tier:
         services = [tier for tier in price.service_tiers if tier.name == service_tier]
         limits += [t.max_input_tokens for t in services if t.max_input_tokens is not None]
-    if is_short:  # written as soon as it is long enough, and read one call later
-        least = card.min_cache_tokens - 0.5
-        limits += [least, least + growth]
+    if now < least < inf:  # written as soon as it is long enough, and read one call later
+        limits += (least - 0.5, least - 0.5 + growth)
     reach = now + growth * most_turns
-    turns = {floor((limit - now) / growth) for limit in limits if now < limit < reach}
-    return sorted(turns - {0}) if turns else []
+    turns = []
+    for limit in limits:
+        if now < limit < reach and (turn := floor((limit - now) / growth)) not in turns and turn:
+            turns.append(turn)
+    turns.sort()
+    return turns
 
 
-def _rates(price: PriceCard, tokens: float, service_tier: str | None, *, is_long: bool) -> _Rates:
+def _rates(price: PriceCard, tokens: float, service_tier: str | None, is_long: bool) -> _Rates:
     """What a call of so many input tokens is priced at; `is_long` caches for an hour."""
     rates = price
     if price.tiers or service_tier:

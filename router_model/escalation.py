@@ -18,6 +18,7 @@ level falls as failed calls leave the last four, and is gone three successes aft
 """
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Final
 
 import numpy as np
@@ -115,7 +116,7 @@ def escalation_from(values: Vector, step_type: StepType) -> Escalation:
     """
     if step_type.is_side_call:
         return NO_ESCALATION
-    known = np.nan_to_num(values[_PLACES], nan=0.0, posinf=0.0, neginf=0.0).tolist()
+    known = [value if isfinite(value) else 0.0 for value in values[_PLACES].tolist()]
     n_calls, in_a_row, of_four, is_repeated, edits, failing, *ease = known
     if not n_calls:
         return NO_ESCALATION

@@ -169,17 +169,18 @@ class BoundPredictor:
         *,
         only: Columns = _ALL,
         shift: Floats | None = None,
+        with_cost: bool = True,
     ) -> Prediction:
         """Predictions for one context, shape (n_models,).
 
         `only` limits them to the models at these positions; `shift` is added to the calibrated
-        log-odds of those (`TenantOffsets.for_models`). Raises PredictionError when a
+        log-odds of those (`TenantOffsets.for_models`). The cost is NaN unless it is asked for with
+        `with_cost`. Raises PredictionError when a
         probability can't be computed or is not a finite number.
         """
         z = self._standardised(features, embedding)
         corrections = self._corrections(features, embedding, only)
-        p, *others = self._arrays(z, corrections, only, shift)
-        return Prediction(p, *others)
+        return self._prediction(z, corrections, only, shift, with_cost=with_cost)
 
     def predict_batch(
         self, features: Vectors, embedding: Vectors, *, shift: Floats | None = None
@@ -188,7 +189,7 @@ class BoundPredictor:
         z = self._standardised(features, embedding)
         corrections = self.predictor.trees.score_batch(self.tree_rows(features, embedding))
         table = corrections.reshape(len(z), len(self.names))
-        return Prediction(*self._arrays(z, table, _ALL, shift))
+        return self._prediction(z, table, _ALL, shift, with_cost=True)
 
     def tree_rows(self, features: Vectors, embedding: Vectors, *, only: Columns = _ALL) -> Floats:
         """Inputs of the trees, one row a (context, model), models varying fastest."""
@@ -217,22 +218,30 @@ class BoundPredictor:
         columns = context_columns(features, embedding, self.predictor.text_components)
         return self._forest.score(columns, only)
 
-    def _arrays(
-        self, z: Floats, corrections: Floats, only: Columns, shift: Floats | None
-    ) -> tuple[Floats, Floats, Floats, Floats]:
-        """The arrays of a prediction, for one z (p,) or many (n, p)."""
+    def _prediction(
+        self,
+        z: Floats,
+        corrections: Floats,
+        only: Columns,
+        shift: Floats | None,
+        *,
+        with_cost: bool,
+    ) -> Prediction:
+        """The prediction for one z (p,), or for many (n, p)."""
         blend = self.predictor.blend
         linear = (z @ self.coef + self.intercept)[..., only]
         raw = blend.linear * linear + blend.trees * corrections
         p = self.predictor.calibration.probability(raw, shift=shift)
         if not np.isfinite(p).all():
             raise PredictionError("p_adequate: got a value that is not a finite number")
-        cost = np.where(self._unknown_cost, np.nan, self._exponential(COST, z))
-        return (
+        cost = np.full(p.shape, np.nan)
+        if with_cost:
+            cost = np.where(self._unknown_cost, np.nan, self._exponential(COST, z))[..., only]
+        return Prediction(
             p,
             self._exponential(OUTPUT_TOKENS, z)[..., only],
             self._exponential(LATENCY, z)[..., only],
-            cost[..., only],
+            cost,
         )
 
     def _exponential(self, target: str, z: Floats) -> Floats:

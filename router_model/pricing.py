@@ -48,6 +48,8 @@ def price_at(price: PriceCard, input_tokens: int, *, service_tier: str | None = 
     >>> price_at(price, 200_001, service_tier="batch").output
     9.0
     """
+    if service_tier is None and not price.tiers:
+        return price
     context: PriceTier | None = None
     for tier in price.tiers:
         if input_tokens > tier.above_input_tokens:
@@ -82,7 +84,25 @@ def expected_cost(
     >>> round(cost, 4)
     0.0645
     """
-    rates = price_at(price, input_tokens, service_tier=service_tier)
+    return cost_at(
+        price_at(price, input_tokens, service_tier=service_tier),
+        input_tokens,
+        cached_tokens,
+        cache_write_tokens,
+        cache_write_1h_tokens,
+        output_tokens,
+    )
+
+
+def cost_at(
+    rates: Rates,
+    input_tokens: int,
+    cached_tokens: int,
+    cache_write_tokens: int,
+    cache_write_1h_tokens: int,
+    output_tokens: float,
+) -> float:
+    """The same at these rates."""
     read, write, write_1h = _cache_rates(rates)
     total = (
         max(0, input_tokens - cached_tokens - cache_write_tokens) * rates.input

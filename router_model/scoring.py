@@ -149,6 +149,7 @@ class Scorer:
                 situation.embedding,
                 only=places,
                 shift=None if shifts is None else shifts[places],
+                with_cost=False,  # prices say it better
             ), ""
         except PredictionError as error:
             return fallback.no_prediction(len(cards)), fallback.unavailable(str(error))

@@ -105,7 +105,12 @@ def later_costs(
         return (NOTHING_LATER,) * len(options)
     found = _futures(options, courses, expected)
     costs = _differences(found)
-    ends = [_differences(_futures(options, courses, turns)) for turns in ranges] or [costs, costs]
+    if not with_interval:
+        return tuple(
+            Later(cost_usd=c, continues_with=model, low_usd=c, high_usd=c)
+            for (_, model), c in zip(found, costs, strict=True)
+        )
+    ends = [_differences(_futures(options, courses, turns)) for turns in ranges]
     return tuple(
         Later(cost_usd=c, continues_with=model, low_usd=min(c, a, b), high_usd=max(c, a, b))
         for (_, model), c, a, b in zip(found, costs, *ends, strict=True)

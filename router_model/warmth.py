@@ -9,7 +9,7 @@ which weighs both cases. They differ much, since a miss costs several times what
 from msgspec import Struct
 
 from router_model.economics import CacheFacts
-from router_model.pricing import expected_cost
+from router_model.pricing import Rates, cost_at, price_at
 from router_model.session_view import Prefix
 from router_model.types import ModelCard, Usage
 
@@ -173,18 +173,14 @@ def expected_call_cost(
 
     p cost(warm) + (1 - p) cost(cold)
     """
+    if card.price is None:
+        return float("nan")
+    rates = price_at(card.price, input_tokens, service_tier=service_tier)
     total = 0.0
     for p, tokens in ((warmth.p, warmth.tokens), (1.0 - warmth.p, 0)):
         if p > 0.0:
-            total += p * _cost(
-                card,
-                input_tokens,
-                min(tokens, input_tokens),
-                output_tokens=output_tokens,
-                writes=writes,
-                ttl_s=ttl_s,
-                service_tier=service_tier,
-            )
+            cached = min(tokens, input_tokens)
+            total += p * _cost(card, rates, input_tokens, cached, output_tokens, writes, ttl_s)
     return total
 
 
@@ -199,15 +195,11 @@ def likely_call_cost(
     service_tier: str | None = None,
 ) -> float:
     """Cost in US dollars in the likelier case: near the median, and below the mean where warm."""
-    return _cost(
-        card,
-        input_tokens,
-        min(warmth.tokens, input_tokens) if warmth.p >= 0.5 else 0,
-        output_tokens=output_tokens,
-        writes=writes,
-        ttl_s=ttl_s,
-        service_tier=service_tier,
-    )
+    if card.price is None:
+        return float("nan")
+    rates = price_at(card.price, input_tokens, service_tier=service_tier)
+    cached = min(warmth.tokens, input_tokens) if warmth.p >= 0.5 else 0
+    return _cost(card, rates, input_tokens, cached, output_tokens, writes, ttl_s)
 
 
 def _written(card: ModelCard, input_tokens: int, cached: int, *, writes: bool) -> int:
@@ -218,23 +210,13 @@ def _written(card: ModelCard, input_tokens: int, cached: int, *, writes: bool) -
 
 def _cost(
     card: ModelCard,
+    rates: Rates,
     input_tokens: int,
     cached: int,
-    *,
     output_tokens: float,
     writes: bool,
     ttl_s: int,
-    service_tier: str | None,
 ) -> float:
-    if card.price is None:
-        return float("nan")
     written = _written(card, input_tokens, cached, writes=writes)
-    return expected_cost(
-        card.price,
-        input_tokens=input_tokens,
-        cached_tokens=cached,
-        cache_write_tokens=written,
-        cache_write_1h_tokens=written if ttl_s >= HOUR_S else 0,
-        output_tokens=output_tokens,
-        service_tier=service_tier,
-    )
+    for_an_hour = written if ttl_s >= HOUR_S else 0
+    return cost_at(rates, input_tokens, cached, written, for_an_hour, output_tokens)
