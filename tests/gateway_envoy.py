@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from gateway_processes import GATEWAYS, Gateway, address_of, free_port, placed, running
+from gateway_processes import GATEWAYS, PATIENT_MS, Gateway, address_of, free_port, placed, running
 
 ENVOY = next(
     (str(path) for path in GATEWAYS.glob("envoy/lib/python3*/site-packages/envoy/_bin/envoy")),
@@ -27,6 +27,7 @@ def serving_envoy(
     other: str = "",
     api_key: str = "",
     file: str = "lua.yaml",
+    timeout_ms: int = PATIENT_MS,
 ) -> Iterator[Gateway]:
     """Envoy between clients and `upstream`; `other` is the second provider of ext_authz."""
     assert ENVOY is not None
@@ -35,6 +36,8 @@ def serving_envoy(
         "port_value: 8081": f"port_value: {port}",
         "port_value: 4000": f"port_value: {address_of(upstream)[1]}",
         "port_value: 4001": f"port_value: {address_of(other or upstream)[1]}",
+        "TIMEOUT_MS = 250": f"TIMEOUT_MS = {timeout_ms}",
+        "timeout: 0.25s": f"timeout: {timeout_ms / 1000}s",
         "port_value: 8080": f"port_value: {address_of(router)[1]}",
     }
     copy = placed(folder, "envoy", replaced=replaced)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from gateway_processes import Gateway, address_of, free_port, placed, running
+from gateway_processes import PATIENT_MS, Gateway, address_of, free_port, placed, running
 
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 LUA_MODULE = Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
@@ -20,7 +20,13 @@ requires_nginx = pytest.mark.skipif(
 
 @contextmanager
 def serving_nginx(
-    folder: Path, *, router: str, upstream: str, api_key: str = "", settings: str = 'alias = "auto"'
+    folder: Path,
+    *,
+    router: str,
+    upstream: str,
+    api_key: str = "",
+    settings: str = 'alias = "auto"',
+    timeout_ms: int = PATIENT_MS,
 ) -> Iterator[Gateway]:
     """nginx between clients and `upstream`; `settings` of the Lua in the place of `alias`."""
     port = free_port()
@@ -40,7 +46,7 @@ def serving_nginx(
             "127.0.0.1:8081": f"127.0.0.1:{port}",
             "127.0.0.1:4000": "{}:{}".format(*address_of(upstream)),
             'host = "127.0.0.1", port = 8080,': router_address,
-            'alias = "auto"': settings,
+            'alias = "auto"': f"{settings}, timeout_ms = {timeout_ms}",
             "worker_processes auto": "worker_processes 2",
         },
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from claude_code import requires_claude, run_claude
-from gateway_processes import EXAMPLES, GATEWAYS, Gateway, free_port, placed, running
+from gateway_processes import EXAMPLES, GATEWAYS, PATIENT_MS, Gateway, free_port, placed, running
 from serving_process import ANTHROPIC, requires_starter, serving
 from upstream import serving_upstream
 from upstream_script import TEXT
@@ -46,7 +46,11 @@ def serving_router(folder: Path, *, router: str, upstream: str) -> Iterator[Gate
         port=port,
         log=folder / "ccr.log",
         cwd=folder,
-        environment={"HOME": str(home), "ROUTER_URL": router.rstrip("/")},
+        environment={
+            "HOME": str(home),
+            "ROUTER_URL": router.rstrip("/"),
+            "ROUTER_TIMEOUT_MS": str(PATIENT_MS),
+        },
     ) as gateway:
         yield gateway
 

@@ -122,7 +122,10 @@ def test_a_router_that_hangs_is_left_alone_for_a_while(tmp_path: Path) -> None:
         serving(tmp_path / "state") as router,
         serving_raw() as upstream,
         serving_envoy(
-            tmp_path / "gateway", router=str(router.http.base_url), upstream=upstream.url
+            tmp_path / "gateway",
+            router=str(router.http.base_url),
+            upstream=upstream.url,
+            timeout_ms=250,
         ) as gateway,
     ):
 

@@ -21,7 +21,10 @@ def test_a_router_that_hangs_or_is_gone_is_left_alone_for_a_while(tmp_path: Path
         serving(tmp_path / "state") as router,
         serving_upstream() as upstream,
         serving_nginx(
-            tmp_path / "gateway", router=str(router.http.base_url), upstream=upstream.url
+            tmp_path / "gateway",
+            router=str(router.http.base_url),
+            upstream=upstream.url,
+            timeout_ms=250,
         ) as gateway,
     ):
         router.process.send_signal(signal.SIGSTOP)

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from claude_code import requires_claude, run_claude
-from gateway_processes import EXAMPLES, GATEWAYS, Gateway, free_port, running
+from gateway_processes import EXAMPLES, GATEWAYS, PATIENT_MS, Gateway, free_port, running
 from serving_process import (
     ANTHROPIC,
     CHAT,
@@ -66,6 +66,8 @@ def configured(*, router: str, upstream: str, key: str) -> str:
         ("http://127.0.0.1:8080", router.rstrip("/")),
         ("http://127.0.0.1:4000", upstream),
         ("ROUTER_API_KEY", key),
+        ('"timeout": 500', f'"timeout": {PATIENT_MS}'),
+        ('"timeout": 2000', f'"timeout": {PATIENT_MS}'),
     ):
         assert old in text
         text = text.replace(old, new)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from gateway_processes import Gateway, free_port, placed, running
+from gateway_processes import PATIENT_MS, Gateway, free_port, placed, running
 from litellm_proxy import ENV, START_S, requires_litellm
 from serving_process import ANTHROPIC, CHAT, requires_starter, serving
 from upstream import serving_upstream
@@ -25,7 +25,11 @@ MODELS = {model for models in TIERS.values() for model in models}
 @contextmanager
 def serving_litellm(folder: Path, *, router: str, upstream: str) -> Iterator[Gateway]:
     port = free_port()
-    replaced = {"http://127.0.0.1:8080": router.rstrip("/"), "http://127.0.0.1:4000": upstream}
+    replaced = {
+        "http://127.0.0.1:8080": router.rstrip("/"),
+        "http://127.0.0.1:4000": upstream,
+        "timeout_ms: 500": f"timeout_ms: {PATIENT_MS}",
+    }
     copy = placed(folder, "litellm-systemone", replaced=replaced)
     own = ["--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port)]
     with running(

@@ -106,5 +106,5 @@ function envoy_on_response(handle)
   if is_text then members.response, members.is_cut = kept:text(), kept.is_cut end
   if routed.request ~= "" then members.request = routed.request end
   local tenant = routed.tenant ~= "" and routed.tenant or nil
-  handle:httpCall(CLUSTER, headers_for("/outcomes/wire", tenant), wire.report(members), 5000, true)
+  handle:httpCall(CLUSTER, headers_for("/outcomes/wire", tenant), wire.report(members), 30000, true)
 end
