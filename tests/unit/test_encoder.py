@@ -117,3 +117,17 @@ def test_an_unknown_model_is_refused_without_a_download() -> None:
     # It once asked a hub on the network.
     with pytest.raises(ArtifactError, match="nothing is downloaded"):
         StaticEncoder.from_sentence_transformer("no/such-model", dimension=8)
+
+
+def test_an_encoder_goes_through_one_file_unchanged() -> None:
+    data = ENCODER.to_bytes()
+    again = StaticEncoder.from_bytes(data)
+    assert again.hash == ENCODER.hash
+    assert again.encode("fix the test").tobytes() == ENCODER.encode("fix the test").tobytes()
+    assert again.to_bytes() == data
+
+
+@pytest.mark.parametrize("data", [b"", b"no safetensors", ENCODER.to_bytes()[:-9]])
+def test_bytes_that_hold_no_encoder_are_refused(data: bytes) -> None:
+    with pytest.raises(ArtifactError, match=r"encoder: \d+ bytes can't be read"):
+        StaticEncoder.from_bytes(data)
