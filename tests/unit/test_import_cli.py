@@ -2,12 +2,14 @@
 
 import csv
 import gzip
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gateway_samples import exported, observation, payload, score, span, spend
 from gateway_samples import lines as json_lines
+from paths import REPO
 from typer.testing import CliRunner
 
 from router_data.cli import app
@@ -50,6 +52,16 @@ def test_each_format_is_named_and_ends_with_what_was_learned(tmp_path: Path) -> 
         assert (code, "0 decisions with" in text, "2 were there already" in text) == (0, True, True)
     tenants = {tenant for (tenant,) in columns(tmp_path, "tenant")}
     assert tenants == set(files)
+
+
+def test_the_plain_line_of_the_readme_can_be_imported(tmp_path: Path) -> None:
+    readme = (REPO / "data" / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"```json\n(.*?)```", readme, re.DOTALL)
+    path = tmp_path / "calls.jsonl"
+    path.write_text(line.replace("\n", " ") + "\n")
+    code, text = imported(path)
+    assert (code, "1 decisions with" in text, " x " in text) == (0, True, False)
+    assert columns(tmp_path, "tenant, cached_tokens, cost_usd") == [("acme", 800, 0.01)]
 
 
 def test_spendlogs_come_as_csv_compressed_or_not(tmp_path: Path) -> None:
