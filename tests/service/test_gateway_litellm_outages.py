@@ -1,4 +1,4 @@
-"""The router is away, hangs or comes back: clients of the proxy notice nothing, no outcome is lost."""
+"""The router is away, hangs or comes back: the proxy's clients go on, and no outcome is lost."""
 
 import signal
 import threading
