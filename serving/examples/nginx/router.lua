@@ -129,7 +129,8 @@ function router.header_filter()
   ngx.header["x-routed-model"] = routed.model
   ngx.header["x-router-decision-id"] = routed.decision_id
   ngx.header["x-router-fallback"] = routed.reason
-  if routed.decision_id and wire.is_text(ngx.header["content-type"], ngx.header["content-encoding"]) then
+  local kind, encoding = ngx.header["content-type"], ngx.header["content-encoding"]
+  if routed.decision_id and wire.is_text(kind, encoding) then
     routed.kept = wire.kept(settings.kept_bytes)
   end
 end
