@@ -25,6 +25,7 @@ from router_model.session_view import NO_SESSION, SessionView
 from router_model.tenants import TenantOffsets
 from router_model.types import Candidate, ModelCard, StepType
 from router_model.warmth import (
+    COLD,
     Warmth,
     expected_call_cost,
     input_tokens_of,
@@ -131,7 +132,11 @@ class Scorer:
         """Predict and price these models, and no others."""
         prediction, problem = self._predict(cards, situation)
         inputs = [self._input_tokens(card, situation) for card in cards]
-        warmth = [self._warmth(card, situation, n) for card, n in zip(cards, inputs, strict=True)]
+        prefixes = situation.session.prefixes
+        warmth = [
+            self._warmth(card, situation, n) if card.id in prefixes else COLD
+            for card, n in zip(cards, inputs, strict=True)
+        ]
         estimates = self._estimates(cards, situation, prediction, inputs, warmth)
         candidates = _candidates(cards, situation, prediction.p_adequate, estimates)
         by_model = {card.id: warm for card, warm in zip(cards, warmth, strict=True)}
