@@ -108,6 +108,30 @@ def test_nested_spans_of_one_call_are_one_call_with_its_content(tmp_path: Path) 
     assert report.n_decisions == 2
 
 
+def test_a_trace_is_a_session_unless_the_call_is_all_of_it() -> None:
+    alone = exported(span(attributes=BARE))
+    inside = exported(span(attributes=BARE, parentSpanId="f" * 16))
+    assert call(alone).session is None
+    assert call(inside).session == span()["traceId"]
+
+
+def test_the_same_span_from_two_exporters_is_one_call(tmp_path: Path) -> None:
+    other = console_span(0)
+    other["context"] = {
+        name: f"0x{span()[key]}" for name, key in (("trace_id", "traceId"), ("span_id", "spanId"))
+    }
+    other |= {"start_time": "2026-11-20T10:00:00Z", "end_time": "2026-11-20T10:00:01.500000Z"}
+    path = tmp_path / "spans.jsonl"
+    counts = []
+    for document in (exported(span(0)), other):
+        path.write_bytes(json_lines(document))
+        report = import_gateway_log(
+            path, tmp_path / "var", encoder=HashEncoder(), reader=read_otel, progress=False
+        )
+        counts.append((report.n_decisions, report.n_known))
+    assert counts == [(1, 0), (0, 1)]
+
+
 def test_old_attributes_one_for_each_field_are_the_same_conversation() -> None:
     told = BARE | {
         "gen_ai.prompt.0.role": "system",

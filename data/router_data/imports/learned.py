@@ -22,6 +22,7 @@ class ModelSums:
     n_calls: int = 0
     n_judged: int = 0
     n_adequate: int = 0
+    n_with_cost: int = 0
     cost_usd: float = 0.0
     input_tokens: int = 0
     cached_tokens: int = 0
@@ -96,6 +97,7 @@ class Learned:
         if outcome["cost_usd"] is not None:
             self.n_with_cost += 1
             self.cost_usd += outcome["cost_usd"]
+            model.n_with_cost += 1
             model.cost_usd += outcome["cost_usd"]
             self.side_cost_usd += outcome["cost_usd"] if is_side else 0.0
 

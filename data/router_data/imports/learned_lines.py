@@ -28,7 +28,7 @@ def _head(learned: Learned) -> list[str]:
     lines = [
         f"learned from {n} calls, {days[0]} to {days[1]}:",
         f"  sessions: {len(lengths)}, of {median(lengths):g} calls (median), at most {lengths[-1]}",
-        f"  spend: {learned.cost_usd:.4f} USD, known for {_share(learned.n_with_cost, n)} of calls",
+        f"  spend: {_usd(learned)} for {_share(learned.n_with_cost, n)} of calls",
     ]
     if learned.n_with_request:
         kinds = ", ".join(f"{kind} {k}" for kind, k in learned.side_calls.most_common())
@@ -45,6 +45,12 @@ def _head(learned: Learned) -> list[str]:
         _evidence(learned),
     ]
     return lines
+
+
+def _usd(learned: Learned) -> str:
+    return (
+        f"{learned.cost_usd:.4f} USD, known" if learned.n_with_cost else "unknown, a cost is known"
+    )
 
 
 def _evidence(learned: Learned) -> str:
@@ -74,7 +80,8 @@ def _model(name: str, sums: ModelSums, always: float | None) -> str:
     n = sums.n_judged
     rate = f"{100 * sums.n_adequate / n:.0f}% of {n}" if n else "-"
     at = "-" if always is None else f"{always:.4f}"
-    money = f"{sums.cost_usd:>12.4f} {cached:>7} {rate:>14} {at:>15}"
+    paid = f"{sums.cost_usd:.4f}" if sums.n_with_cost else "-"
+    money = f"{paid:>12} {cached:>7} {rate:>14} {at:>15}"
     return f"  {name[:40]:<40} {sums.n_calls:>8} {money}"
 
 

@@ -178,7 +178,7 @@ def _between_ms(started: Any, ended: Any) -> float | None:
         took = _exact_ms(ended) - _exact_ms(started)
     except (DatasetError, ValueError):
         return None
-    return took if took >= 0 else None
+    return round(took, 1) if took >= 0 else None
 
 
 def _exact_ms(value: Any) -> float:

@@ -133,7 +133,7 @@ def _call(
         "requested_model": names[1],
         "tenant": name(looked_up(every, tenant_field)) if tenant_field else None,
         "user": name(first(every, "enduser.id", "user.id", "gen_ai.user.id")),
-        "session": name(first(every, "gen_ai.conversation.id", "session.id")) or _trace(span),
+        "session": _session(span, every),
         "usage": _usage(attributes),
         "cost_usd": _cost(attributes),
         "error": _error(span, attributes),
@@ -148,12 +148,21 @@ def _identity(span: Mapping[str, Any], attributes: Mapping[str, Any]) -> str | N
     answer = name(attributes.get("gen_ai.response.id"))
     if answer is not None and len(answer) >= _SHORTEST_ID:
         return answer
-    trace, own = _trace(span), name(_named(span, "spanId", "span_id"))
+    trace, own = _hex(span, "traceId", "trace_id"), _hex(span, "spanId", "span_id")
     return f"{trace}/{own}" if trace and own else None
 
 
-def _trace(span: Mapping[str, Any]) -> str | None:
-    return name(_named(span, "traceId", "trace_id"))
+def _session(span: Mapping[str, Any], every: Mapping[str, Any]) -> str | None:
+    """The named one, else the trace, unless the call is all that there is of it."""
+    named = name(first(every, "gen_ai.conversation.id", "session.id"))
+    has_parent = first(span, "parentSpanId", "parent_span_id", "parent_id") is not None
+    return named or (_hex(span, "traceId", "trace_id") if has_parent else None)
+
+
+def _hex(span: Mapping[str, Any], *names: str) -> str | None:
+    """An id as OTLP writes it; consoles put 0x before it."""
+    found = name(_named(span, *names))
+    return found and found.removeprefix("0x")
 
 
 def _named(span: Mapping[str, Any], *names: str) -> Any:
@@ -211,7 +220,8 @@ def _times(span: Mapping[str, Any]) -> dict[str, Any]:
     if started is None:
         return {"ts": None}
     is_ordered = ended is not None and ended >= started
-    return {"ts": round(started), "latency_ms": ended - started if ended and is_ordered else None}
+    took = round(ended - started, 1) if ended is not None and is_ordered else None
+    return {"ts": round(started), "latency_ms": took}
 
 
 def _ms(value: Any) -> float | None:
