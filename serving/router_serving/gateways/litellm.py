@@ -107,7 +107,10 @@ class LearnedRouter(CustomLogger):  # type: ignore[misc]  # LiteLLM is not there
         except UnavailableError as error:
             self._fall_back(data, call if error.may_be_logged else None, error.reason)
             return
-        call.group = data["model"] = call.models.get(decided.model, decided.model)
+        if decided.model not in call.models:  # as the incumbent of a tenant may be
+            self._fall_back(data, call, "foreign_model")
+            return
+        call.group = data["model"] = call.models[decided.model]
         following = [call.models[name] for name in decided.fallbacks if name in call.models]
         if self.settings.next_models and following:
             data["fallbacks"] = following[: self.settings.next_models]
