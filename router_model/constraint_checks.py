@@ -37,14 +37,16 @@ class Needs(Struct, frozen=True, kw_only=True, gc=False):
 class Case(Struct, frozen=True, gc=False):
     """One request, for any model.
 
-    `pin` is the model that the session keeps, if it keeps one; `reserved_microusd` the most that
-    the call can cost by model, of the `allowance` that a budget leaves it.
+    `pin` is the model that the session keeps, if it keeps one. `has_room` says that every model is
+    known to hold the prompt and its answer. `reserved_microusd` is the most that the call can cost
+    by model, of the `allowance` that a budget leaves it.
     """
 
     needs: Needs
     overrides: PolicyOverrides
     lock: Lock | None = None
     pin: str | None = None
+    has_room: bool = False
     reserved_microusd: Mapping[str, int] = NOTHING_RESERVED
     allowance: Allowance | None = None
 
@@ -210,7 +212,7 @@ def _has_limits(case: Case) -> bool:
     return limits.max_cost_usd is not None or limits.max_tool_call_latency_ms is not None
 
 
-_WINDOW: Final = Check(_context_window)
+_WINDOW: Final = Check(_context_window, lambda case: not case.has_room)
 _LIMITS: Final = Check(_limits, _has_limits)
 CANDIDATE_CHECKS: Final[tuple[Check, ...]] = (
     _WINDOW,

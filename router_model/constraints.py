@@ -80,7 +80,7 @@ def exclusion(
 
 
 def admissible(
-    cards: Iterable[ModelCard],
+    cards: Sequence[ModelCard],
     *,
     needs: Needs,
     overrides: PolicyOverrides = NO_OVERRIDES,
@@ -96,12 +96,12 @@ def admissible(
     ties the call, `pin` the id of the model that its session keeps.
     """
     found = candidates or {}
-    case = Case(needs, overrides, lock, pin)
+    case = Case(needs, overrides, lock, pin, has_room=_has_room(cards, needs, found))
     return _soft(_split(cards, case, CHECKS if found else CARD_CHECKS, found), needs, windows)
 
 
 def within_limits(
-    cards: Iterable[ModelCard],
+    cards: Sequence[ModelCard],
     *,
     needs: Needs,
     overrides: PolicyOverrides,
@@ -116,7 +116,13 @@ def within_limits(
     the `windows` here rather than there: a limit then never falls on the last model that the
     windows left.
     """
-    case = Case(needs, overrides, reserved_microusd=reserved_microusd, allowance=allowance)
+    case = Case(
+        needs,
+        overrides,
+        has_room=_has_room(cards, needs, candidates),
+        reserved_microusd=reserved_microusd,
+        allowance=allowance,
+    )
     return _soft(_split(cards, case, CANDIDATE_CHECKS, candidates), needs, windows)
 
 
@@ -142,6 +148,25 @@ def _soft(split: Split, needs: Needs, windows: Mapping[str, int] | None) -> Spli
     return (within, excluded | beyond) if within else split
 
 
+def _has_room(
+    cards: Sequence[ModelCard], needs: Needs, candidates: Mapping[str, Candidate]
+) -> bool:
+    """Whether the longest call that any model expects fits into every model, as most calls do."""
+    if not cards:
+        return True
+    tokens, answer = needs.input_tokens, 0.0
+    if candidates:
+        longest = max([candidate.input_tokens for candidate in candidates.values()])
+        tokens = max(tokens, math.ceil(longest * INPUT_HEADROOM))
+        answer = max([candidate.output_tokens for candidate in candidates.values()])
+    limits = [card.max_input_tokens for card in cards if card.max_input_tokens is not None]
+    return (
+        tokens + max(needs.output_reserve, answer) + 1 <= min([c.context_window for c in cards])
+        and answer <= min([card.max_output_tokens for card in cards])
+        and tokens <= min(limits, default=tokens)
+    )
+
+
 def _split(
     cards: Iterable[ModelCard],
     case: Case,
@@ -150,6 +175,8 @@ def _split(
 ) -> Split:
     """The first reason against each model, by the checks that apply to the case at all."""
     reasons = [check.reason for check in checks if check.applies(case)]
+    if not reasons:
+        return tuple(cards), {}
     admitted: list[ModelCard] = []
     excluded: dict[str, str] = {}
     for card in cards:
