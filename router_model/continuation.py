@@ -230,13 +230,14 @@ def _line(
     """
     plain, read, write, output = rates
     tokens = now + growth * turn
-    if tokens < least:
-        write = plain
-    if tokens - growth < least:
-        p = 0.0
+    answer = written * output
+    if tokens - growth < least:  # nothing to read yet
+        if tokens < least:
+            write = plain
+        return (now * write + answer) / TOKENS_PER_PRICE, growth * write / TOKENS_PER_PRICE
     a = p * ((now - lost) * read + lost * write) + (1.0 - p) * now * write
     b = growth * (p * read + (1.0 - p) * write)
-    return (a + written * output) / TOKENS_PER_PRICE, b / TOKENS_PER_PRICE
+    return (a + answer) / TOKENS_PER_PRICE, b / TOKENS_PER_PRICE
 
 
 def _starts(

@@ -32,6 +32,14 @@ def test_a_text_without_tokens_is_zero() -> None:
     assert ENCODER.encode("   \n").tolist() == [0.0] * N_DIMENSIONS
 
 
+def test_a_text_that_comes_again_has_the_vector_that_nobody_changed() -> None:
+    first = ENCODER.encode("fix the test again")
+    with pytest.raises(ValueError, match="read-only"):
+        first[0] = 1.0
+    assert ENCODER.encode("fix the test again").tolist() == first.tolist()
+    assert encoder().encode("fix the test again").tolist() == first.tolist()
+
+
 def test_a_vector_is_the_scaled_mean_of_its_tokens() -> None:
     words = ENCODER.encode("fix"), ENCODER.encode("the")
     both = ENCODER.encode("fix the")

@@ -96,5 +96,15 @@ def test_slots_are_read_once_for_a_tool_set() -> None:
     assert first.shapes[0].slots is second.shapes[0].slots
 
 
+def test_what_is_remembered_of_texts_and_tools_is_never_that_of_others() -> None:
+    texts = [f"Transfer {n} EUR to recipient {'again ' * n}" for n in range(70)]
+    sets = (TRANSFER,), (tool("other"), TRANSFER), (tool("transfer", euro={"type": "string"}),)
+    calls = [ask(user(text), tools=tools) for text in texts for tools in sets]
+    first = [values(call) for call in calls]
+    for tools in sets:
+        tool_facts(tools).overlaps.clear()
+    assert [values(call) for call in reversed(calls)] == first[::-1]
+
+
 def test_capitalised_words_are_counted_and_acronyms_are_not() -> None:
     assert values(ask(user("Fly from Rome to Oslo, NOT via USA or eBay")))["n_capitalised"] == 3
