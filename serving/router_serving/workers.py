@@ -85,35 +85,37 @@ class Workers:
         self._end_s = end_s
         self._workers: list[Worker] = []
         self._is_ending = False
+        self._has_started = False
 
     def run(self) -> int:
-        """Supervise until SIGTERM or SIGINT; the exit code, 1 where no worker came up."""
+        """Supervise until SIGTERM or SIGINT; the exit code, 1 where no worker comes up."""
         for number in _HANDLED:
             signal.signal(number, self._pass_on)
         self._workers = [Worker(self._serve) for _ in range(self._n_workers)]
-        has_started = False
         while not self._is_ending:
             wait([worker.process.sentinel for worker in self._workers], timeout=LOOK_S)
-            has_started = has_started or any(worker.has_started for worker in self._workers)
-            for worker in list(self._workers):
-                self._look_after(worker)
-            if not has_started and len(self._workers) < self._n_workers:
-                self._end()
+            codes = [self._look_after(worker) for worker in list(self._workers)]
+            if not self._has_started and any(code is not None and code > 0 for code in codes):
+                self._end()  # what one could not do, the next can't either
                 return 1
             self._fill_up()
         return self._end()
 
-    def _look_after(self, worker: Worker) -> None:
+    def _look_after(self, worker: Worker) -> int | None:
+        """Take away a worker that ended or is stuck; its exit code, None while it is alive."""
         process = worker.process
+        self._has_started = self._has_started or worker.has_started
         if process.is_alive() and worker.is_stuck():
             _log.error("worker.stuck", pid=process.pid)
             process.kill()
             process.join()
-        if not process.is_alive():
-            self._workers.remove(worker)
-            if not self._is_ending:
-                _log.error("worker.ended", pid=process.pid, exit_code=process.exitcode)
-                time.sleep(max(0.0, worker.started_s + PAUSE_S - time.monotonic()))
+        if process.is_alive():
+            return None
+        self._workers.remove(worker)
+        if not self._is_ending:
+            _log.error("worker.ended", pid=process.pid, exit_code=process.exitcode)
+            time.sleep(max(0.0, worker.started_s + PAUSE_S - time.monotonic()))
+        return process.exitcode
 
     def _fill_up(self) -> None:
         while len(self._workers) < self._n_workers and not self._is_ending:
