@@ -134,7 +134,7 @@ class Talk:
 def admitted(call: Call, catalog: Catalog) -> tuple[tuple[ModelCard, ...], Lock | None]:
     lock = lock_of(outline_of(call.request), call.session, catalog)
     needs = needs_of(outline_of(call.request), input_tokens=1_000)
-    return admissible(catalog.models.values(), needs=needs, lock=lock)[0], lock
+    return admissible(tuple(catalog.models.values()), needs=needs, lock=lock)[0], lock
 
 
 @settings(max_examples=300, deadline=None)
