@@ -53,3 +53,25 @@ def test_a_stream_stays_what_it_was_whatever_it_holds() -> None:
         return [chunk async for chunk in watched(stream(), FirstCall(WireFormat.OPENAI_CHAT))]
 
     assert asyncio.run(read()) == chunks
+
+
+def test_its_end_is_waited_for_and_not_for_ever() -> None:
+    async def stream() -> AsyncIterator[Any]:
+        for chunk in _chunks(CHAT, CALLED):
+            await asyncio.sleep(0)
+            yield chunk
+
+    async def read() -> float | None:
+        first_call = FirstCall(WireFormat.OPENAI_CHAT)
+        await first_call.over(within_s=0.01)
+        assert first_call.at_s is None
+        reading = asyncio.create_task(_all(watched(stream(), first_call)))
+        await first_call.over(within_s=60.0)
+        await reading
+        return first_call.at_s
+
+    assert asyncio.run(read()) is not None
+
+
+async def _all(stream: AsyncIterator[Any]) -> list[Any]:
+    return [chunk async for chunk in stream]

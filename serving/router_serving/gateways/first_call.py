@@ -1,7 +1,9 @@
 """Watches a stream for the moment when its first tool call is complete."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, Final
 
 from router_model.answers import AnswerStream
@@ -17,6 +19,17 @@ class FirstCall:
     def __init__(self, wire_format: WireFormat) -> None:
         self.at_s: float | None = None
         self._stream = AnswerStream(wire_format)
+        self._is_over = asyncio.Event()
+
+    async def over(self, *, within_s: float) -> None:
+        """Return once the stream has gone to the client, or the time is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._is_over.wait()
+
+    def end(self) -> None:
+        """Take that the stream is over."""
+        self._is_over.set()
 
     def take(self, chunk: Any) -> None:
         """Take a chunk: bytes of the wire, or one of LiteLLM's objects."""
@@ -33,10 +46,13 @@ class FirstCall:
 async def watched(stream: Any, first_call: FirstCall) -> AsyncIterator[Any]:
     """The stream as it is; a chunk that can't be read is passed on all the same."""
     is_watching = True
-    async for chunk in stream:
-        if is_watching:
-            try:
-                first_call.take(chunk)
-            except Exception:  # noqa: BLE001  # the client's stream must not end for this
-                is_watching = False
-        yield chunk
+    try:
+        async for chunk in stream:
+            if is_watching:
+                try:
+                    first_call.take(chunk)
+                except Exception:  # noqa: BLE001  # the client's stream must not end for this
+                    is_watching = False
+            yield chunk
+    finally:
+        first_call.end()

@@ -14,7 +14,7 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from litellm.integrations.custom_logger import CustomLogger
 
@@ -33,6 +33,7 @@ from router_serving.gateways.litellm_request import (
 )
 from router_serving.gateways.settings import GatewaySettings, read_settings
 
+STREAM_END_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -187,6 +188,8 @@ class LearnedRouter(CustomLogger):  # type: ignore[misc]  # LiteLLM is not there
         call = self._calls.of(kwargs.get("litellm_params"))
         if call is not None:
             logged = kwargs.get("standard_logging_object") or {}
+            if call.first_call is not None:  # LiteLLM may log before the last of it has gone out
+                await call.first_call.over(within_s=STREAM_END_S)
             self._reports.answered(call, logged=logged, response=response_obj, ended=end_time)
             self._calls.end(call.decision_id)
 
