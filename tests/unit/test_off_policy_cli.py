@@ -150,7 +150,8 @@ def test_a_log_without_the_asked_decisions_says_what_to_do(state: Path, tmp_path
     policy = ("--policy", state.parent / "fixed.toml")
     (tmp_path / "new").mkdir()
     (tmp_path / "params.toml").touch()
-    assert "router-data import --format FORMAT FILE" in evaluate(tmp_path / "new", tmp_path, *policy).output
+    empty = evaluate(tmp_path / "new", tmp_path, *policy).output
+    assert "router-data import --format FORMAT FILE" in empty
     nobody = evaluate(state, tmp_path, *policy, "--tenant", "nobody")
     assert "no decision with a known propensity: none of tenant 'nobody'" in nobody.output
     later = evaluate(state, tmp_path, *policy, "--since", "2090-01-01")

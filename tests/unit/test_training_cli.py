@@ -141,7 +141,8 @@ def test_an_empty_log_is_one_line_and_a_failed_check(tmp_path: Path) -> None:
     result = call("run", "--state", tmp_path)
     assert result.exit_code == 1
     assert "no decision to learn from" in result.output
-    for way in ("POST /outcomes", "router-data import DIR", "router-data import --format FORMAT FILE"):
+    ways = ("POST /outcomes", "router-data import DIR", "router-data import --format FORMAT FILE")
+    for way in ways:
         assert way in result.output
     assert "Traceback" not in result.output
 
