@@ -147,7 +147,7 @@ def input_usages(
     cases = []
     for p, cached in ((warmth.p, min(warmth.tokens, input_tokens)), (1.0 - warmth.p, 0)):
         if p > 0.0:
-            written = _written(card, input_tokens, cached, writes=writes)
+            written = _written(card, input_tokens, cached, writes)
             usage = Usage(
                 input_tokens=input_tokens,
                 cached_tokens=cached,
@@ -176,12 +176,12 @@ def expected_call_cost(
     if card.price is None:
         return float("nan")
     rates = price_at(card.price, input_tokens, service_tier=service_tier)
-    total = 0.0
-    for p, tokens in ((warmth.p, warmth.tokens), (1.0 - warmth.p, 0)):
-        if p > 0.0:
-            cached = min(tokens, input_tokens)
-            total += p * _cost(card, rates, input_tokens, cached, output_tokens, writes, ttl_s)
-    return total
+    cold = _cost(card, rates, input_tokens, 0, output_tokens, writes, ttl_s)
+    if warmth.p <= 0.0:
+        return cold
+    cached = min(warmth.tokens, input_tokens)
+    warm = _cost(card, rates, input_tokens, cached, output_tokens, writes, ttl_s)
+    return warmth.p * warm + (1.0 - warmth.p) * cold
 
 
 def likely_call_cost(
@@ -202,7 +202,7 @@ def likely_call_cost(
     return _cost(card, rates, input_tokens, cached, output_tokens, writes, ttl_s)
 
 
-def _written(card: ModelCard, input_tokens: int, cached: int, *, writes: bool) -> int:
+def _written(card: ModelCard, input_tokens: int, cached: int, writes: bool) -> int:
     if not writes or card.capabilities.caching == "none" or input_tokens < card.min_cache_tokens:
         return 0
     return input_tokens - cached
@@ -217,6 +217,6 @@ def _cost(
     writes: bool,
     ttl_s: int,
 ) -> float:
-    written = _written(card, input_tokens, cached, writes=writes)
+    written = _written(card, input_tokens, cached, writes)
     for_an_hour = written if ttl_s >= HOUR_S else 0
     return cost_at(rates, input_tokens, cached, written, for_an_hour, output_tokens)
