@@ -29,6 +29,8 @@ from msgspec import Struct
 
 from router_model.errors import ArtifactError
 
+STARTER = Path(__file__).parent / "starter"
+"""The artifact that is a part of the program."""
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 ARTIFACT_FORMAT = 1

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ import pytest
 
 from router_battery import servers
 from router_data.store import Store
-from router_model.artifact import read_manifest, write_manifest
+from router_model.artifact import STARTER, read_manifest, write_manifest
 
-STARTER = Path(str(files("router_model"))) / "starter"
 START_S = 60.0
 
 requires_starter = pytest.mark.skipif(

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from router_model.artifact import STARTER
 from router_model.encoder import TABLE_FILE, StaticEncoder
 from router_model.errors import RouterError
 
@@ -24,7 +24,6 @@ Encoder = Annotated[
     ),
 ]
 DEFAULT_STATE = Path("var")
-STARTER = Path(str(files("router_model"))) / "starter"
 
 
 def existing(state: Path) -> Path:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 from tqdm import tqdm
 
 from router_data.store import Store
-from router_model.artifact import read_manifest
+from router_model.artifact import STARTER, read_manifest
 from router_model.catalog import load_catalog
 from router_model.errors import ArtifactError, LogError, RouterError
 from router_model.incumbent import NAME as INCUMBENT
@@ -20,7 +19,6 @@ from router_model.replay import FIRST_SCHEMA, Replayed, replay
 from router_model.router import CATALOG_FILE, Router
 from router_model.types import Versions
 
-STARTER = Path(str(files("router_model"))) / "starter"
 PAGE_ROWS = 2_000
 N_SHOWN = 20
 _FOLDERS = ("artifact", "artifact.v*", "challenger*")

@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from router_data.agents import simulate_agents
-from router_data.cli_options import STARTER as STARTER
 from router_data.simulated_gateway import write_gateway_log
 from router_data.simulator import World
 from router_data.store import Store
 from router_data.traffic import Kept, decision_prefix, log_traffic, router_for
+from router_model.artifact import STARTER
 from router_model.errors import DatasetError, RouterError
 from router_model.terms import NO_TERMS, Exploration, Terms
 

@@ -13,14 +13,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
 
-from router_model.artifact import Manifest, manifest_bytes, verify
+from router_model.artifact import STARTER, Manifest, manifest_bytes, verify
 from router_model.errors import ArtifactError
 from router_model.router import Router
 from router_model.signature import check_signature
@@ -32,11 +31,6 @@ SOUND_FILE: Final = "artifact.sound.json"
 _KEPT: Final = 16
 _LIBRARIES: Final = ("router-model", "lightgbm", "numpy", "safetensors", "tokenizers", "msgspec")
 _log = structlog.get_logger(__name__)
-
-
-def starter() -> Path:
-    """The artifact that is a part of the program."""
-    return Path(str(files("router_model") / "starter"))
 
 
 async def sound(folder: Path, settings: Settings) -> Router:
@@ -57,7 +51,7 @@ async def check(folder: Path, settings: Settings) -> Manifest | None:
 
     The manifest that passed; None for the starter, of which nothing is checked.
     """
-    if folder == starter().resolve():
+    if folder == STARTER.resolve():
         return None
     manifest = await asyncio.to_thread(verified, folder, settings)
     if not await asyncio.to_thread(was_sound, folder, settings):
@@ -74,7 +68,7 @@ def was_sound(folder: Path, settings: Settings) -> bool:
 def verified(folder: Path, settings: Settings) -> Manifest:
     """The manifest, its signature checked where the settings ask for one, and every hash."""
     content = None
-    if settings.artifact_public_key is not None and folder.resolve() != starter().resolve():
+    if settings.artifact_public_key is not None and folder.resolve() != STARTER.resolve():
         content = check_signature(folder, settings.artifact_public_key)
     return verify(folder, content=content)
 

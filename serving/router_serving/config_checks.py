@@ -12,11 +12,12 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from router_model.artifact import STARTER
 from router_model.errors import RouterError
 from router_model.router import Router
 from router_model.signature import read_public_key
 from router_serving.access import checked_keys
-from router_serving.artifact_check import check_apart, starter, verified, was_sound
+from router_serving.artifact_check import check_apart, verified, was_sound
 from router_serving.artifact_probe import load
 from router_serving.errors import StartError
 from router_serving.keys import keys_path
@@ -100,7 +101,7 @@ def _artifact(settings: Settings, router: list[Router]) -> str:
     folder = locate(settings)
     manifest = _sound(folder, settings)
     router.append(load(folder, overlay=settings.catalog))
-    kind = ", the shipped starter" if folder == starter() else ""
+    kind = ", the shipped starter" if folder == STARTER else ""
     return f"{manifest} in {folder}{kind}"
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import structlog
 from msgspec import Struct
 
-from router_model.artifact import MANIFEST
+from router_model.artifact import MANIFEST, STARTER
 from router_model.errors import ArtifactError, RouterError
 from router_model.router import Router
-from router_serving.artifact_check import sound, starter, verified
+from router_serving.artifact_check import sound, verified
 from router_serving.settings import Settings
 
 EXPORTED = "artifact"
@@ -35,7 +35,7 @@ def locate(settings: Settings) -> Path:
         return exported
     if settings.artifact is not None:
         return settings.artifact
-    return starter()
+    return STARTER
 
 
 async def load_current(settings: Settings) -> Loaded:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from packed_calls import BothWays
 from paths import CAPTURED, requires_captured
-from serving_process import STARTER, requires_starter
+from serving_process import requires_starter
 
+from router_model.artifact import STARTER
 from router_model.router import Router
 
 pytestmark = [requires_captured, requires_starter]

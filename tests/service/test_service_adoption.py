@@ -13,10 +13,10 @@ from serving_process import CHAT, Server, requires_starter, serving, wait_for
 from typer.testing import CliRunner
 
 from router_data.agents import simulate_agents
-from router_data.cli_options import STARTER
 from router_data.playthrough import Playthrough, played_costs
 from router_data.replay_cli import replay_log
 from router_data.simulator import World
+from router_model.artifact import STARTER
 from router_training.cli import app
 
 pytestmark = [pytest.mark.service, requires_starter]

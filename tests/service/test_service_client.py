@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from packed_calls import timeless
-from serving_process import BODIES, STARTER, Server, requires_starter, serving
+from serving_process import BODIES, Server, requires_starter, serving
 
 from router_bench.bodies import conversation
+from router_model.artifact import STARTER
 from router_model.types import Caller, Outcome, PolicyOverrides, Usage, WireFormat
 from router_serving.gateways.client import (
     AsyncRouterClient,

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from router_data.cli import app
 from router_data.log import SEGMENTS, SegmentWriter, read_segment, segment_paths
-from router_data.replay_cli import STARTER, artifacts_in, replay_log
+from router_data.replay_cli import artifacts_in, replay_log
+from router_model.artifact import STARTER
 from router_model.errors import LogError
 
 pytestmark = [pytest.mark.service, requires_starter]

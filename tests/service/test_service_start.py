@@ -11,7 +11,6 @@ import httpx
 import pytest
 from serving_process import (
     CHAT,
-    STARTER,
     command,
     copied_artifact,
     environment,
@@ -20,6 +19,8 @@ from serving_process import (
     serving,
     wait_for,
 )
+
+from router_model.artifact import STARTER
 
 pytestmark = [pytest.mark.service, requires_starter]
 

@@ -8,11 +8,11 @@ import pytest
 from savings_samples import paid_calls, with_draws
 
 from router_data.agents import simulate_agents
-from router_data.cli_options import STARTER
 from router_data.playthrough import played_costs
 from router_data.simulator import World
 from router_data.store import Store
 from router_data.traffic import Kept, log_traffic, request_indices, router_for
+from router_model.artifact import STARTER
 from router_model.router import Router
 from router_training.intervals import Interval
 from router_training.savings import SavingsOptions, savings_of

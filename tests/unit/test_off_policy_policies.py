@@ -8,7 +8,7 @@ from logged_samples import logged_world, uniform_log
 
 from router_data.logged import LoggedDecisions
 from router_data.simulator import simulate
-from router_model.artifact import read_manifest
+from router_model.artifact import STARTER, read_manifest
 from router_model.embedding import N_MATCH
 from router_model.encoder import StaticEncoder
 from router_model.features import SCHEMA
@@ -32,7 +32,6 @@ from router_training.target_policies import (
 )
 
 LOG = uniform_log(200)
-STARTER = Path(__file__).parents[2] / "router_model" / "starter"
 
 
 def partial_log() -> LoggedDecisions:

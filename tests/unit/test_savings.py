@@ -11,8 +11,8 @@ from scipy.stats import ttest_ind
 from typer.testing import CliRunner
 
 from router_data.agents import simulate_agents
-from router_data.cli_options import STARTER
 from router_data.traffic import Kept, log_traffic, router_for
+from router_model.artifact import STARTER
 from router_model.catalog import Catalog, catalog_of
 from router_model.errors import DatasetError
 from router_model.types import ModelCard, PriceCard

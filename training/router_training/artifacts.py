@@ -11,7 +11,7 @@ import msgspec
 from router_data.logged import LoggedDecisions
 from router_data.rounds import Rounds
 from router_model import features
-from router_model.artifact import verify, write_manifest
+from router_model.artifact import STARTER, verify, write_manifest
 from router_model.behaviour import NO_BEHAVIOUR, save_behaviour
 from router_model.contract import Certified, write_contracts
 from router_model.economics import PRIOR, save_economics
@@ -79,7 +79,7 @@ class EncoderFinder:
 
     def __init__(self, params: TrainingParams, state: Path) -> None:
         self.params = params
-        self.folders = (state / "artifact", Path(str(files("router_model"))) / "starter")
+        self.folders = (state / "artifact", STARTER)
         self._known: dict[str, StaticEncoder] = {}
 
     def __call__(self, encoder_hash: str) -> StaticEncoder:

@@ -12,9 +12,8 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from router_data.cli_options import STARTER
 from router_data.own_cost import ROUTER_COST_USD
-from router_model.artifact import MANIFEST
+from router_model.artifact import MANIFEST, STARTER
 from router_model.catalog import load_catalog
 from router_model.errors import DatasetError
 from router_model.router import CATALOG_FILE, Router

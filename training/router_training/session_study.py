@@ -1,7 +1,6 @@
 """Replays the policies over recorded sessions, and says what each costs beside the router's."""
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from router_data.own_cost import ROUTER_COST_USD
+from router_model.artifact import STARTER
 from router_model.economics import PRIOR, CacheFacts, Economics
 from router_model.router import Router
 from router_training import session_policies as policies
@@ -40,7 +40,6 @@ from router_training.session_strengths import Strength, Strengths
 BEST, STICKY, GREEDY, GREEDY_WARM = "always best", "sticky", "greedy", "greedy with caches"
 FIXED, FIXED_TOTAL = "best fixed", "best fixed by total cost"
 OURS, OURS_FITTED = "router", "router, cross-fitted"
-STARTER: Final = Path(str(files("router_model"))) / "starter"
 LOCKED: Final = ", within locks"
 FREE_RIVALS: Final = (STICKY, GREEDY, GREEDY_WARM)
 RIVALS: Final = tuple(f"{name}{LOCKED}" for name in FREE_RIVALS)

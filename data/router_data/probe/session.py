@@ -1,18 +1,18 @@
 """One probe of one endpoint: its connections, its calls in the log, and what it says of itself."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from router_data.cli_options import chosen_encoder
 from router_data.log import SEGMENTS, SegmentWriter, log_dir
 from router_data.probe.budget import Budget
 from router_data.probe.client import Client, Endpoint, Record
 from router_data.probe.findings import Plan
 from router_data.probe.log_rows import rows_of
 from router_data.probe.runner import Run, run_checks
-from router_model.encoder import TABLE_FILE, StaticEncoder
+from router_model.encoder import StaticEncoder
 from router_model.errors import InvalidRequestError
 
 
@@ -94,10 +94,7 @@ class ProbeSession:
     def _loaded(self) -> StaticEncoder:
         """The encoder of the state's artifact, else the shipped one."""
         if self._encoder is None:
-            used = self._state / "artifact"
-            starter = Path(str(files("router_model"))) / "starter"
-            folder = used if (used / TABLE_FILE).is_file() else starter
-            self._encoder = StaticEncoder.load(folder)
+            self._encoder = chosen_encoder(None, self._state)
         return self._encoder
 
 

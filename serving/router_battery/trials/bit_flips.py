@@ -16,10 +16,10 @@ from router_battery.trial import Scale, Tried, Value, not_zero
 from router_data.log import segment_paths
 from router_data.manifest import read_manifest
 from router_data.store import Store
-from router_model.artifact import MANIFEST
+from router_model.artifact import MANIFEST, STARTER
 from router_model.catalog import Catalog, load_catalog
 from router_model.errors import RouterError
-from router_serving.artifact_check import starter, verified
+from router_serving.artifact_check import verified
 from router_serving.keys import KeysContent, load_keys, new_key
 from router_serving.ledger.sqlite_store import SqliteStore
 from router_serving.ledger.types import Account, Batch, Bill, Charge, Grant, Hold
@@ -88,7 +88,7 @@ def _targets(scale: Scale, folder: Path) -> Iterator[tuple[str, Look, list[Path]
     yield "keys", _keys_look(settings), [state / "keys.json"], 4 * n
     yield "ledger", _ledger_look(state), [state / "ledger.sqlite"], n
     artifact = state / "artifact"
-    shutil.copytree(starter(), artifact)
+    shutil.copytree(STARTER, artifact)
     inside = sorted(path for path in artifact.iterdir() if path.name != MANIFEST)
     look = _artifact_look(artifact, settings)
     yield "artifact", look, inside, n
@@ -149,7 +149,7 @@ def _log_look(log: Path, expected: set[bytes]) -> Look:
 def _tenants_look(settings: Settings) -> Look:
     path = settings.state_dir / "tenants.toml"
     path.write_text(TENANTS)
-    catalog: Catalog = load_catalog(starter() / "catalog.toml")
+    catalog: Catalog = load_catalog(STARTER / "catalog.toml")
     expected = load_tenants(settings, catalog)
     return lambda: SAME if load_tenants(settings, catalog) == expected else OTHER
 

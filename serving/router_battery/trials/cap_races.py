@@ -11,8 +11,8 @@ from pathlib import Path
 from router_battery.servers import Server, serving
 from router_battery.spenders import Spenders, account_of, account_when_there, poked, tenants_file
 from router_battery.trial import Scale, Tried, not_zero
+from router_model.artifact import STARTER
 from router_model.catalog import load_catalog
-from router_serving.artifact_check import starter
 
 N_CLIENTS = 64
 SHORT_HOLD_S = 4.0
@@ -35,7 +35,7 @@ def run(scale: Scale, folder: Path) -> Tried:
     workers = scale.of(4, 2)
     seconds = float(scale.of(60, 6))
     cap_usd = scale.of(100, 10) / 100
-    catalog = load_catalog(starter() / "catalog.toml")
+    catalog = load_catalog(STARTER / "catalog.toml")
     ports: list[int] = []
     spenders = Spenders(
         ports, catalog, n=scale.of(N_CLIENTS, 16), seed=scale.seed, hang_up_share=0.02

@@ -14,8 +14,8 @@ from router_battery.faketime import NOTICED_S, Clock, clock
 from router_battery.servers import serving
 from router_battery.spenders import Account, Spenders, account_when_there, request, tenants_file
 from router_battery.trial import Scale, Tried, not_zero
+from router_model.artifact import STARTER
 from router_model.catalog import load_catalog
-from router_serving.artifact_check import starter
 from router_serving.ledger.windows import window_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -84,7 +84,7 @@ def run(scale: Scale, folder: Path) -> Tried:
 
 async def _jump(port: int, ticking: Clock, start: datetime, step: timedelta, *, seed: int) -> Seen:
     rng = random.Random(seed)
-    spenders = Spenders([port], load_catalog(starter() / "catalog.toml"), seed=seed)
+    spenders = Spenders([port], load_catalog(STARTER / "catalog.toml"), seed=seed)
     began_s = start.timestamp()
     connection = Connection(port)
     before = (await _account_at(port, ticking, began_s)).settled

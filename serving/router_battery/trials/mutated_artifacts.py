@@ -7,14 +7,14 @@ from random import Random
 
 from router_battery.artifact_mutations import Tally, survive
 from router_battery.trial import Scale, Tried, not_zero
+from router_model.artifact import STARTER
 from router_model.router import CATALOG_FILE
-from router_serving.artifact_check import starter
 
 
 def run(scale: Scale, folder: Path) -> Tried:
     """A thousand with hashes that don't fit, a hundred with hashes that do."""
     source = folder / "source"
-    shutil.copytree(starter(), source)
+    shutil.copytree(STARTER, source)
     # Not the shipped one any more, which would not be probed.
     with (source / CATALOG_FILE).open("a") as file:
         file.write("# for the battery\n")

@@ -15,8 +15,8 @@ from router_battery.spenders import Spenders, account_when_there, tenants_file
 from router_battery.traffic import Callers, Memory
 from router_battery.trial import NotRunError, Scale, Tried, not_zero
 from router_battery.valkeys import Valkey, Way, valkey, way_to
+from router_model.artifact import STARTER
 from router_model.catalog import load_catalog
-from router_serving.artifact_check import starter
 
 # About half of what the clients would spend if nothing were wrong.
 CAP_USD_PER_S = 0.3
@@ -99,7 +99,7 @@ async def _phases(servers: list[Server], store: Valkey, way: Way, scale: Scale) 
         *(("sound", nothing), ("slow", slow), ("standing still", standstill)),
         *(("killed", gone), ("back", back)),
     ]
-    catalog = load_catalog(starter() / "catalog.toml")
+    catalog = load_catalog(STARTER / "catalog.toml")
     ports = [server.port for server in servers]
     spenders = Spenders(ports, catalog, n=16, seed=scale.seed, pause_s=PAUSE_S)
     phases: list[Phase] = []
