@@ -135,7 +135,12 @@ def derived(seen: Seen, wire_format: WireFormat | None, request: Request | None)
 
 
 def _judged(answer: Answer, request: Request | None) -> dict[str, Any]:
-    """What an answer that was seen whole says of itself."""
+    """What an answer that was seen whole says of itself; nothing where it can't be read.
+
+    What is in no dialect came from a proxy, or is read wrongly: that says nothing of the model.
+    """
+    if not answer.is_of_format:
+        return {}
     found: dict[str, Any] = {"n_tool_calls": len(answer.calls)}
     if answer.error is not None:
         found["error"] = PROVIDER_ERROR
