@@ -178,18 +178,15 @@ def _course(
 ) -> Course:
     """The course of an option; every call costs `more`, and comes within `ttl_s` so likely."""
     card, now, written = option.card, option.input_tokens, option.output_tokens
-    price = card.price
+    price, is_long = card.price, ttl_s >= HOUR_S
     assert price is not None
-    is_long = ttl_s >= HOUR_S
     is_kept = option.is_kept and card.capabilities.caching != "none"
     least = card.min_cache_tokens if is_kept else inf
     warm = min(option.warm_tokens, now) if is_kept else 0
     hit = option.p_warm if warm > 0 else economics.cache_of(card.id).p_hit
     growth = economics.growth_tokens * economics.token_ratio_of(card.id)
-    # Of a prefix in the cache, what does not fill a block is not read: on average half of one.
     lost = growth + 0.5 * (card.cache_block_tokens - 1)
     p = hit * p_within
-
     tokens = now + growth
     rates = _rates(price, tokens, service_tier, is_long)
     a, b = _line(rates, now, growth, 1, least, lost, p, written)
@@ -204,7 +201,6 @@ def _course(
                 then = _rates(price, now + growth * (start + 1), service_tier, is_long)
             a_then, b_then = _line(then, now, growth, start + 1, least, lost, p, written)
     pieces.append((inf, a_then + more, b_then))
-
     plain, read, write, output = rates
     if tokens < least:
         write = plain
@@ -225,8 +221,8 @@ def _line(
 ) -> tuple[float, float]:
     """A and B of s(t) = A + B t, in dollars and without failures, as they are at this turn.
 
-    A prefix of fewer than `least` tokens is not kept; `lost` tokens of one are not read, and
-    `written` answered.
+    A prefix of fewer than `least` tokens is not kept. `lost` tokens of one are not read: those since
+    the call before, and on average half a block that is not full. `written` tokens are answered.
     """
     plain, read, write, output = rates
     tokens = now + growth * turn
