@@ -221,8 +221,8 @@ def _line(
 ) -> tuple[float, float]:
     """A and B of s(t) = A + B t, in dollars and without failures, as they are at this turn.
 
-    A prefix of fewer than `least` tokens is not kept. `lost` tokens of one are not read: those since
-    the call before, and on average half a block that is not full. `written` tokens are answered.
+    A prefix of fewer than `least` tokens is not kept. `lost` tokens of one are not read: those
+    since the call before, and on average half a block, as it is not full. `written` are answered.
     """
     plain, read, write, output = rates
     tokens = now + growth * turn
