@@ -74,7 +74,7 @@ def _read(log: Path) -> Manifest | str:
         # The first compaction may have begun between the two looks.
         is_missing = bool(parquet_paths(log)) and not path.exists()
         return "missing, though there are Parquet files" if is_missing else Manifest()
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         return f"can't be read: {error}"
     is_same = manifest.crc32c is None or manifest.crc32c == _checksum(manifest)
     return manifest if is_same or manifest.version != 1 else "altered: its checksum is wrong"

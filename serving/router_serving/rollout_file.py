@@ -86,6 +86,6 @@ def write_stopped(path: Path, file: RolloutFile, *, reason: str) -> bool:
             written.flush()
             os.fsync(written.fileno())
         temporary.replace(path)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise RolloutError(f"{path}: can't be written: {error}") from error
     return True

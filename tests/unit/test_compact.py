@@ -173,10 +173,11 @@ def test_missing_and_altered_files_are_named(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"version": 2}', "[]"])
-def test_a_manifest_that_can_not_be_trusted_is_an_error(tmp_path: Path, text: str) -> None:
+# A flipped bit made text of a wrong encoding, which once ended every reader with a traceback.
+@pytest.mark.parametrize("text", [b"", b"{", b'{"version": 2}', b"[]", b'{"folded": {"\xe1": 1}}'])
+def test_a_manifest_that_can_not_be_trusted_is_an_error(tmp_path: Path, text: bytes) -> None:
     write_log(tmp_path, [outcome()])
-    (tmp_path / "manifest.json").write_text(text)
+    (tmp_path / "manifest.json").write_bytes(text)
     with pytest.raises(LogError, match=r"manifest\.json"):
         compact(tmp_path)
     with Store(tmp_path) as store, pytest.raises(LogError, match=r"manifest\.json"):

@@ -70,6 +70,13 @@ def test_another_rollout_is_not_stopped(tmp_path: Path, change: dict[str, object
     assert path.read_bytes() == before
 
 
+def test_a_file_that_is_no_text_any_more_can_not_be_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "rollout.json"
+    path.write_bytes(b'{"mode": "\xe1"}')
+    with pytest.raises(RolloutError, match="can't be written"):
+        write_stopped(path, RolloutFile(), reason="r")
+
+
 def test_a_file_that_is_gone_can_not_be_stopped(tmp_path: Path) -> None:
     with pytest.raises(RolloutError, match="can't be written"):
         write_stopped(tmp_path / "rollout.json", RolloutFile(), reason="r")

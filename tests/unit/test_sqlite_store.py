@@ -71,6 +71,16 @@ def test_a_file_that_is_no_ledger_is_refused_by_name(path: Path) -> None:
         SqliteStore(path)
 
 
+def test_a_file_whose_schema_is_no_text_any_more_is_refused(path: Path) -> None:
+    # SQLite quotes the damaged statement in its message, which then is no UTF-8.
+    SqliteStore(path).close()
+    content = path.read_bytes()
+    at = content.index(b"CREATE TABLE") + 1
+    path.write_bytes(content[:at] + b"\xe4" + content[at + 1 :])
+    with pytest.raises(LedgerError, match=r"ledger\.sqlite: "):
+        SqliteStore(path)
+
+
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="unable to open database file"):
         SqliteStore(tmp_path / "nowhere" / "ledger.sqlite")

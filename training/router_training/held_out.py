@@ -52,7 +52,7 @@ def read_keys(path: Path) -> HeldOutKeys:
     """The keys of a file; DatasetError when it can't be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=HeldOutKeys)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise DatasetError(f"{path}: can't be read: {error}") from error
 
 

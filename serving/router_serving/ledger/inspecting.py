@@ -21,7 +21,7 @@ def inspected_ledger(settings: Settings) -> tuple[Literal["OK", "WARN"], str]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
             (schema,) = file.execute("pragma user_version").fetchone()
             (verdict,) = file.execute("pragma quick_check(1)").fetchone()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise LedgerError(f"{path}: {error}") from error
     if verdict != "ok":
         raise LedgerError(f"{path}: damaged: {verdict}")

@@ -109,7 +109,8 @@ class SqliteStore:
                 yield self._connection
                 self._connection.execute("commit")
                 is_done = True
-            except (sqlite3.Error, msgspec.MsgspecError) as error:
+            # The message of an error in a damaged file may quote what is no text any more.
+            except (sqlite3.Error, UnicodeDecodeError, msgspec.MsgspecError) as error:
                 raise LedgerError(f"{self.path}: {error}; nothing was written") from error
             finally:
                 if not is_done:
