@@ -32,16 +32,6 @@ _CONFIG: dict[str, str] = {
     "autoload_known_extensions": "false",
 }
 
-_SPEND_GROUPS = ("tenant", "user", "key", "model", "day")
-_SPEND = """
-    select {group} as "group", count(*) as n_outcomes,
-           count(*) filter (where cost_usd is null) as n_without_cost,
-           coalesce(sum(cost_usd), 0.0) as cost_usd,
-           sum(input_tokens)::bigint as input_tokens, sum(output_tokens)::bigint as output_tokens
-    from spending
-    where (? is null or tenant = ?) and (? is null or ts_ms >= ?)
-    group by all order by cost_usd desc, "group"
-"""
 _ATTEMPTS = 10
 NOTHING = "/dev/null"
 _JSON_COLUMNS = ("excluded", "candidates", "signals", "shadow", "situation")
@@ -58,6 +48,11 @@ _NOT_STORED = """
     create or replace view stored_{kind}s as
     select unnest(null::{kind}_row), null::varchar as segment, null::bigint as line where false
 """
+# No spilling: its files would lie wherever the process was started.
+_BOUNDED = """
+    set threads = 1; set memory_limit = '{memory_mb}MB'; set temp_directory = '';
+    set allocator_flush_threshold = '1MB'
+"""
 
 
 class Store:
@@ -69,9 +64,14 @@ class Store:
     read: corrupt lines are left out, and a damaged or missing Parquet file is a LogError that
     names it, or left out with `skip_damaged`; `damage` is what the last query left out. One
     instance may be shared by threads.
+
+    With `memory_mb` a query takes one core and at most that much memory, which is given back after
+    it; one that needs more is a LogError.
     """
 
-    def __init__(self, path: Path, *, skip_damaged: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, skip_damaged: bool = False, memory_mb: int | None = None
+    ) -> None:
         self.log = log_dir(path)
         self.skip_damaged = skip_damaged
         self.damage = Damage()
@@ -79,6 +79,8 @@ class Store:
         self._parquet = ParquetChecks(lambda path: decoded_rows(path) is not None)
         self._lock = threading.Lock()
         self._connection = connect_log()
+        if memory_mb is not None:
+            self._connection.execute(_BOUNDED.format(memory_mb=memory_mb))
 
     def query(self, sql: str, params: Sequence[object] = ()) -> list[dict[str, Any]]:
         """The answer's rows as dicts; values are bound to the question marks in `sql`."""
@@ -109,19 +111,6 @@ class Store:
             return None
         outcomes = self.query(_OUTCOMES, (decision_id, found[0]["tenant"]))
         return _decoded(found[0]) | {"outcomes": [_decoded(row) for row in outcomes]}
-
-    def spend(
-        self, group_by: str, *, tenant: str | None = None, since_ms: int | None = None
-    ) -> list[dict[str, Any]]:
-        """US dollars and tokens by tenant, user, key, model or day, dearest first.
-
-        Imported outcomes are left out. `n_without_cost` outcomes had no known cost: the sum
-        is then a lower bound.
-        """
-        if group_by not in _SPEND_GROUPS:
-            raise LogError(f"group_by: got {group_by!r}, expected {', '.join(_SPEND_GROUPS)}")
-        sql = _SPEND.format(group=quoted(group_by))
-        return self.query(sql, (tenant, tenant, since_ms, since_ms))
 
     def at_one_moment(self, work: Callable[[Connection], T]) -> T:
         """The answer of `work`, all of whose statements see the log as it is now.
@@ -163,6 +152,11 @@ class Store:
             try:
                 self._refresh(is_frozen=is_frozen, is_last=is_last)
                 return work()
+            except duckdb.OutOfMemoryException as error:
+                raise LogError(
+                    f"{self.log}: too long to be read within the memory for a question: "
+                    "`router-data compact` shortens what is not compacted yet"
+                ) from error
             except (duckdb.IOException, OSError) as error:
                 if is_last:
                     raise LogError(f"{self.log}: can't be read: {error}") from error

@@ -56,6 +56,8 @@ SPEND = """
     from costs group by all order by cost_usd desc, "group"
 """
 _TENANTS = "select distinct tenant from decisions where decision_id = ?"
+# 60,000 decisions that are not compacted yet take it; deciding goes on beside.
+MEMORY_MB = 1024
 
 
 class History:
@@ -155,7 +157,7 @@ class History:
             from router_data.store import Store  # duckdb: only where somebody asks
 
             # A damaged file of last year doesn't keep today's decisions from being explained.
-            self._store = Store(self._log_dir, skip_damaged=True)
+            self._store = Store(self._log_dir, skip_damaged=True, memory_mb=MEMORY_MB)
         return self._store
 
 

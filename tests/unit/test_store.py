@@ -23,7 +23,7 @@ def test_an_empty_or_absent_folder_has_empty_views(tmp_path: Path) -> None:
         for view in ("decisions", "outcomes", "rounds"):
             assert store.query(f"select * from {view}") == []
         assert store.decision("d1") is None
-        assert store.spend("user") == []
+        assert store.query("select * from spending") == []
 
 
 def test_rows_are_seen_as_soon_as_they_are_written(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_propensity_belongs_to_the_drawn_model_only(tmp_path: Path) -> None:
     assert [row["propensity"] for row in found] == [0.5, None, 1.0]
 
 
-def test_spend_adds_up_by_user_key_model_tenant_and_day(tmp_path: Path) -> None:
+def test_spending_names_who_and_when_for_each_outcome(tmp_path: Path) -> None:
     write_log(
         tmp_path,
         [
@@ -168,27 +168,19 @@ def test_spend_adds_up_by_user_key_model_tenant_and_day(tmp_path: Path) -> None:
         ],
     )
     with Store(tmp_path) as store:
-
-        def spent(group_by: str, **limits: object) -> dict[str, float]:
-            rows = store.spend(group_by, **limits)  # type: ignore[arg-type] # limits differ
-            return {row["group"]: row["cost_usd"] for row in rows}
-
-        assert spent("user") == {"ann": 1.25, "bob": 0.125}
-        assert spent("user", tenant="acme") == {"ann": 1.25, "bob": 0.0}
-        assert spent("model") == {"large": 1.0, "small": 0.375}
-        assert spent("tenant") == {"acme": 1.25, "other": 0.125}
-        assert spent("day") == {"1970-01-02": 1.0, "1970-01-01": 0.375}
-        assert spent("key", since_ms=2_000) == {"key-1": 1.0}
-        bob = next(row for row in store.spend("user", tenant="acme") if row["group"] == "bob")
-        assert (bob["n_outcomes"], bob["n_without_cost"], bob["input_tokens"]) == (1, 1, 100)
-        with pytest.raises(LogError, match="group_by"):
-            store.spend("tenant; drop table x")
+        rows = store.query('select tenant, "user", model, day, cost_usd from spending order by all')
+    assert [tuple(row.values()) for row in rows] == [
+        ("acme", "ann", "large", "1970-01-02", 1.0),
+        ("acme", "ann", "small", "1970-01-01", 0.25),
+        ("acme", "bob", "small", "1970-01-01", None),
+        ("other", "bob", "small", "1970-01-01", 0.125),
+    ]
 
 
 def test_imported_outcomes_are_nobodys_spending(tmp_path: Path) -> None:
     write_log(tmp_path, [decision(dataset="bench"), outcome()])
     with Store(tmp_path) as store:
-        assert store.spend("user") == []
+        assert store.query("select * from spending") == []
 
 
 @pytest.mark.parametrize("value", ["' or 1=1 --", 'a"b', "%", "\\", ""])
@@ -198,7 +190,15 @@ def test_values_are_bound_and_never_part_of_the_statement(tmp_path: Path, value:
         found = store.decision(value)
         assert found is not None
         assert found["tenant"] == value
-        assert store.spend("user", tenant=value) == []
+
+
+def test_a_question_that_takes_more_memory_than_it_may_says_what_to_do(tmp_path: Path) -> None:
+    write_log(tmp_path, [decision(f"d{number}", user="u" * 10_000) for number in range(4_000)])
+    question = 'select list("user") as users from decisions'
+    with Store(tmp_path, memory_mb=24) as store:
+        with pytest.raises(LogError, match="router-data compact"):
+            store.query(question)
+        assert store.query("select 1 as one") == [{"one": 1}]
 
 
 def test_a_folder_with_quotes_in_its_name_works(tmp_path: Path) -> None:

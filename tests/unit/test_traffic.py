@@ -35,8 +35,8 @@ def test_every_decision_is_logged_with_the_worlds_outcome(world: World, tmp_path
             assert row["cost_usd"] == pytest.approx(world.cost_usd[index, model])
             assert row["session"] == world.session[index]
             assert row["propensity"] > 0
-        spent = store.spend("user")
-    assert [row["group"] for row in spent] == ["ann"]
+        spent = store.query('select "user", sum(cost_usd) as cost_usd from spending group by all')
+    assert [row["user"] for row in spent] == ["ann"]
     assert spent[0]["cost_usd"] == pytest.approx(sum(row["cost_usd"] for row in rows))
 
 
