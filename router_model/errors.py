@@ -17,6 +17,7 @@ RouterError
 
 from collections.abc import Mapping
 from reprlib import Repr
+from typing import Self
 
 _N_SHOWN, _N_FIELD = 80, 200
 # Whatever is not shown is not looked at: a value may be large, and nested deeply.
@@ -36,9 +37,10 @@ class InvalidRequestError(RouterError):
 
     code = "invalid_request"
 
-    def __init__(self, field: str, value: object, allowed: str) -> None:
+    def __init__(self, field: str, value: object, allowed: str, *, said: str = "") -> None:
+        """`said` replaces the usual "got ..., expected ..." where there is no value to show."""
         self.field = field if len(field) <= _N_FIELD else field[: _N_FIELD - 3] + "..."
-        super().__init__(f"{self.field}: got {_shown(value)}, expected {allowed}")
+        super().__init__(f"{self.field}: {said or f'got {_shown(value)}, expected {allowed}'}")
         self.allowed = allowed
 
 
@@ -46,6 +48,15 @@ class MalformedJsonError(InvalidRequestError):
     """The body is not JSON."""
 
     code = "malformed_json"
+
+    @classmethod
+    def because(cls, field: str, fault: str, *, allowed: str = "JSON") -> Self:
+        """The error for text that a parser gave up on; `fault` says where and why.
+
+        >>> print(MalformedJsonError.because("body", "trailing characters (byte 8)"))
+        body: not valid JSON: trailing characters (byte 8)
+        """
+        return cls(field, None, allowed, said=f"not valid JSON: {fault}")
 
 
 class BodyNeededError(RouterError):

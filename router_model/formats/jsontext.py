@@ -79,7 +79,18 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | Raw, *, at: str = "")
         mended = without_lone_surrogates(bytes(body))
         if mended != bytes(body):
             return decode(decoder, mended, at=at)
-        raise MalformedJsonError(at or "body", "no valid JSON", f"JSON ({error})") from None
+        raise _malformed(error, at) from None
+
+
+def _malformed(error: Exception, at: str) -> MalformedJsonError:
+    """The error for what a parser gave up on: its words, without what ours say already."""
+    if isinstance(error, UnicodeDecodeError):  # which counts from the beginning of a string
+        fault = f"text that is not UTF-8 ({error.reason})"
+    elif str(error) == "Input data was truncated":
+        fault = "it ends too early"
+    else:
+        fault = str(error).removeprefix("JSON is malformed: ")
+    return MalformedJsonError.because(at or "body", fault)
 
 
 def too_deep(field: str) -> InvalidRequestError:
@@ -172,7 +183,7 @@ def _invalid(message: str, body: bytes, at: str) -> InvalidRequestError:
     except RecursionError:
         return too_deep(at or "body")
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return MalformedJsonError(at or "body", "no valid JSON", f"JSON ({error})")
+        return _malformed(error, at)
     location = _LOCATION.search(message)
     path = location[1] if location else ""
     if missing := _MISSING.match(message):

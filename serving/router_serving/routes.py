@@ -199,7 +199,8 @@ def outcomes_in(body: bytes, *, max_outcomes: int) -> list[Outcome]:
         check_values(body)
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise MalformedJsonError("body", str(error), "an outcome or a list of them") from None
+        allowed = "an outcome or a list of them"
+        raise MalformedJsonError.because("body", str(error), allowed=allowed) from None
     outcomes = _checked(content, max_outcomes=max_outcomes)
     if b"\\" in body:  # where a letter of a key may be written as an escape
         for outcome in outcomes:

@@ -60,6 +60,20 @@ def test_a_wrong_type_before_the_end_of_cut_off_json_is_malformed() -> None:
     assert isinstance(error_of(b'{"messages": 5, "tools": ['), MalformedJsonError)
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"hello", "body: not valid JSON: invalid character (byte 0)"),
+        (b'{"messages": []} x', "body: not valid JSON: trailing characters (byte 18)"),
+        (b'{"messages": [', "body: not valid JSON: it ends too early"),
+        (b'{"messages": 5, "tools": [', "body: not valid JSON: it ends too early"),
+    ],
+)
+def test_what_no_parser_takes_is_told_once_with_its_place(body: bytes, message: str) -> None:
+    error = error_of(body)
+    assert (str(error), error.allowed) == (message, "JSON")
+
+
 def test_an_empty_body_says_so() -> None:
     assert "the body is empty" in str(error_of(b""))
 

@@ -114,7 +114,8 @@ def reason_in(body: bytes) -> str:
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise MalformedJsonError("body", str(error), "an object with reason") from None
+        allowed = "an object with reason"
+        raise MalformedJsonError.because("body", str(error), allowed=allowed) from None
     if not isinstance(content, dict):
         raise InvalidRequestError("body", content, "an object with reason")
     try:
