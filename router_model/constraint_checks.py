@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
+from router_model.errors import NoAdmissibleModelError
 from router_model.exploration import MICRO
 from router_model.locks import Lock, locked_out
 from router_model.terms import Allowance
@@ -197,6 +198,15 @@ def over_budget(reserved_microusd: int, allowance: Allowance) -> str | None:
         f"{OVER_BUDGET}: may cost up to ${reserved_microusd / MICRO:.6f}, "
         f"${allowance.left_microusd / MICRO:.6f} is left of {allowance.budget}"
     )
+
+
+def none_admissible(
+    excluded: Mapping[str, str], reserved_microusd: Mapping[str, int]
+) -> NoAdmissibleModelError:
+    """The error where all are excluded, with the least that would be enough of a budget."""
+    over = (model for model, reason in excluded.items() if reason.startswith(OVER_BUDGET))
+    needed = min((reserved_microusd[model] for model in over), default=None)
+    return NoAdmissibleModelError(excluded, needed_microusd=needed)
 
 
 def _demands_tools(case: Case) -> bool:

@@ -72,14 +72,19 @@ class BodyNeededError(RouterError):
 
 
 class NoAdmissibleModelError(RouterError):
-    """Every model is excluded; `excluded` maps each model to its reason."""
+    """Every model is excluded; `excluded` maps each model to its reason.
+
+    Where a budget excludes some, `needed_microusd` is what the call may cost at most with the
+    cheapest of them.
+    """
 
     code = "no_admissible_model"
 
-    def __init__(self, excluded: Mapping[str, str]) -> None:
+    def __init__(self, excluded: Mapping[str, str], *, needed_microusd: int | None = None) -> None:
         reasons = "; ".join(f"{model}: {reason}" for model, reason in excluded.items())
         super().__init__(f"no model can take this request ({reasons or 'the catalog is empty'})")
         self.excluded = dict(excluded)
+        self.needed_microusd = needed_microusd
 
 
 class CatalogError(RouterError):

@@ -13,19 +13,21 @@ from router_model.artifact import Manifest
 from router_model.behaviour import NO_BEHAVIOUR, Behaviour
 from router_model.body import Body, id_of_call, request_in
 from router_model.catalog import Catalog, load_catalog
+from router_model.constraint_checks import none_admissible
 from router_model.constraints import admissible, needs_of, within_limits
 from router_model.contract import Contracts
 from router_model.digest import Digest, digest_of
 from router_model.economics import PRIOR, Economics
 from router_model.embedding import embed
 from router_model.encoder import StaticEncoder
-from router_model.errors import InvalidRequestError, NoAdmissibleModelError
+from router_model.errors import InvalidRequestError
 from router_model.features import Context
 from router_model.in_effect import exploration_of, objective_of, threshold_of, within_pin
-from router_model.incumbent import keep
+from router_model.incumbent import Incumbent, keep
 from router_model.loading import load_learned
 from router_model.locks import Lock, lock_of
 from router_model.outline import Outline, outline_of
+from router_model.overrides import NO_OVERRIDES, checked_overrides
 from router_model.policy import CheapestAdequate, draw
 from router_model.predictor import JointPredictor
 from router_model.reservation import reservations
@@ -50,7 +52,6 @@ _NO_LOAD: Mapping[str, int] = {}
 _NO_CONTRACTS = Contracts({})
 _NO_OFFSETS = TenantOffsets()
 _ANYBODY = Caller()
-_NO_OVERRIDES = PolicyOverrides()
 
 
 class Router:
@@ -90,13 +91,14 @@ class Router:
         }
 
     @classmethod
-    def load(cls, path: Path, *, catalog: Catalog | None = None) -> Self:
+    def load(cls, path: Path | str, *, catalog: Catalog | None = None) -> Self:
         """The router in an artifact folder, every file's hash checked first.
 
         `catalog` replaces the artifact's own. Raises ArtifactError where the folder is
         incomplete, altered, made for another feature schema, or where its golden predictions
         do not come out again.
         """
+        path = Path(path)
         learned = load_learned(path)
         return cls(
             **learned._asdict(),
@@ -125,7 +127,7 @@ class Router:
         asked: Request | Body | Digest,
         *,
         caller: Caller = _ANYBODY,
-        overrides: PolicyOverrides = _NO_OVERRIDES,
+        overrides: PolicyOverrides = NO_OVERRIDES,
         decision_id: str | None = None,
         wire_format: WireFormat | None = None,
         path: str | None = None,
@@ -133,7 +135,7 @@ class Router:
         load: Mapping[str, int] = _NO_LOAD,
         terms: Terms = NO_TERMS,
         skip: str = "",
-        incumbent: str | None = None,
+        incumbent: Incumbent | str | None = None,
     ) -> Decision:
         """The decision for a call; the same decision_id gives the same one.
 
@@ -143,11 +145,10 @@ class Router:
         again then counts as a repetition of the first.
 
         `session` says what is known of the session, `load` how many calls each model got in the
-        last minute, `terms` what the settings of the service and the tenant ask. An `incumbent`,
-        a model of the catalog, answers whatever would be decided. Without a prediction, which
-        `skip` gives a reason not to make, `fallback` chooses; `policy` and `reason` say so.
-        Raises InvalidRequestError for a body that can't be understood, and NoAdmissibleModelError
-        with the reason for every model.
+        last minute, `terms` what the settings of the service and the tenant ask. An `incumbent`
+        answers whatever would be decided. Without a prediction, which `skip` gives a reason not to
+        make, `fallback` chooses; `policy` and `reason` say so. Raises InvalidRequestError for what
+        can't be used, and NoAdmissibleModelError with the reason for every model.
         """
         decision_id = decision_id or caller.decision_id
         if isinstance(asked, Digest):
@@ -155,6 +156,7 @@ class Router:
                 raise InvalidRequestError("decision_id", None, "an id: a digest has none")
             digest = asked
         else:
+            overrides = checked_overrides(overrides, self.catalog)
             request = request_in(asked, wire_format=wire_format, path=path)
             decision_id = decision_id or id_of_call(request, caller, overrides)
             digest = self.digest(request, skip=skip)
@@ -176,9 +178,10 @@ class Router:
         if incumbent is None:
             return decide()
         return keep(
-            self.catalog.models[incumbent],
+            incumbent,
             situation,
             decide,
+            catalog=self.catalog,
             scorer=self.scorer,
             decision_id=decision_id,
             versions=self.versions,
@@ -280,17 +283,18 @@ class Router:
             pin=None if situation.is_side_call else situation.session.pin,
         )
         scored = self.scorer.score(able, situation)
+        reserved = reservations(able, scored, situation) if terms.allowance else {}
         cards, beyond = within_limits(
             able,
             needs=needs,
             overrides=overrides,
             candidates=scored.candidates,
             windows=self._windows,
-            reserved_microusd=reservations(able, scored, situation) if terms.allowance else {},
+            reserved_microusd=reserved,
             allowance=terms.allowance,
         )
         excluded = unable | beyond
         ordered = {card.id: excluded[card.id] for card in self._cards if card.id in excluded}
         if not cards:
-            raise NoAdmissibleModelError(ordered)
+            raise none_admissible(ordered, reserved)
         return cards, scored, ordered

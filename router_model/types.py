@@ -223,7 +223,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     threshold in effect and `contract` what set it, both None where total cost decided; `lock` is
     what ties the call to a model or provider. `reserved_microusd` is the most that the call may
     cost with `model`, None where no budget asks for it. Where the caller keeps its own model
-    (`policy` "incumbent"), `shadow` is what would have been decided; None: nothing was admissible.
+    (`policy` "incumbent"), `shadow` is what would have been decided (None: nothing was admissible)
+    and `named` what the caller calls its model, which the catalog may not know.
     """
 
     decision_id: str
@@ -247,6 +248,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     lock: str | None = None
     reserved_microusd: int | None = None
     shadow: "Decision | None" = None
+    named: str | None = None
 
 
 class Usage(Struct, frozen=True, kw_only=True):

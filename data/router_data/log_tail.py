@@ -36,6 +36,7 @@ class LoggedAnswer(Struct, frozen=True, kw_only=True):
     policy: str
     reason: str
     versions: dict[str, str]
+    requested_model: str | None = None
     overrides: dict[str, Any] | None = None
     session: str | None = None
     rollout: str | None = None

@@ -2,8 +2,8 @@
 
 One setting of `tenants.toml` says it, `adoption`: "observe" (no session), a share of the sessions,
 or "full" (all of them, the default). What is not routed keeps the model that the caller uses: the
-one that the call names, where the catalog knows it and the tenant's pin allows it, else the
-setting `incumbent`. Decisions are made and logged for those calls too, as what would have been.
+one that the call names, whatever it is, or the setting `incumbent` where it names none. Decisions
+are made and logged for those calls too, as what would have been.
 """
 
 from typing import Final, Literal
@@ -12,7 +12,8 @@ from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter
 
 from router_model.catalog import Catalog
-from router_model.errors import NoAdmissibleModelError
+from router_model.errors import InvalidRequestError, NoAdmissibleModelError
+from router_model.incumbent import Incumbent, incumbent_of, names_model
 from router_model.outline import Outline
 from router_model.types import Decision
 from router_serving.canary import session_key
@@ -58,24 +59,22 @@ class Adoption(Struct, frozen=True):
         place: Place | None,
         outline: Outline,
         catalog: Catalog,
-        *,
-        allowed: tuple[str, ...] | None,
-    ) -> str | None:
+    ) -> Incumbent | None:
         """The model that the caller goes on with, None where its session is routed.
 
-        `allowed` is the tenant's pin. Raises NoAdmissibleModelError where the catalog in use does
-        not know `incumbent` any more.
+        The setting stands in for a named model that the catalog does not know. Raises
+        NoAdmissibleModelError where the catalog in use does not know the setting any more either.
         """
         if not is_kept(place):
             return None
-        named = catalog.resolve(outline.requested_model)
-        is_usable = named is not None and named.price is not None
-        if named is not None and is_usable and (allowed is None or named.id in allowed):
-            return named.id
-        if self.incumbent not in catalog.models:
+        name = outline.requested_model
+        name = name if names_model(name) else self.incumbent
+        try:
+            stand_in = self.incumbent if self.incumbent in catalog.models else None
+            return incumbent_of(name, catalog, stand_in=stand_in)
+        except InvalidRequestError:
             reason = "unknown_incumbent: the catalog in use does not have it"
-            raise NoAdmissibleModelError({self.incumbent: reason})
-        return self.incumbent
+            raise NoAdmissibleModelError({self.incumbent: reason}) from None
 
 
 def is_kept(place: Place | None) -> bool:
@@ -129,7 +128,7 @@ def adoption_of(
         if share < 1.0:
             raise TenantsError(
                 f"{place}.incumbent: missing; expected the model that answers sessions that are "
-                "not routed, where a call names none of the catalog"
+                "not routed, where a call names no model"
             )
         return Adoption(share)
     card = catalog.resolve(incumbent)

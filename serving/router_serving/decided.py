@@ -11,6 +11,7 @@ from router_data.rows import decision_row, shadow_row
 from router_model.digest import Digest
 from router_model.errors import NoAdmissibleModelError
 from router_model.incumbent import NAME as INCUMBENT
+from router_model.incumbent import Incumbent
 from router_model.router import Router
 from router_model.scoring import Asking, asking_of, logged_situation
 from router_model.session_view import SessionView
@@ -43,7 +44,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     side: Side | None = None
     other: Router | None = None
     place: Place | None = None
-    incumbent: str | None = None
+    incumbent: Incumbent | None = None
     skip: str = ""
 
 

@@ -9,6 +9,7 @@ from msgspec import structs
 from ulid import ULID
 
 from router_model import fallback
+from router_model.incumbent import served_card
 from router_model.router import Router
 from router_model.session import session_id
 from router_model.terms import Allowance, Terms
@@ -110,9 +111,7 @@ class Engine:
         session = as_name(session_id(reading.outline, call.headers, call.caller))
         place = tenant.adoption.place(call.caller.tenant, session)
         router, side, other = self._sides(call.caller.tenant, session, place)
-        incumbent = tenant.adoption.incumbent_for(
-            place, reading.outline, router.catalog, allowed=tenant.terms.models
-        )
+        incumbent = tenant.adoption.incumbent_for(place, reading.outline, router.catalog)
         marks.append(time.perf_counter_ns())
         known = known_of(
             reading, router, other=other, is_text_logged=self._is_text_logged(call.caller.tenant)
@@ -261,17 +260,16 @@ class Engine:
                 incumbent=asked.incumbent,
             )
 
-        if admission is None:
-            decision = decide(None)
-        else:
-            decision = await admission.decided(decide)
+        decision = decide(None) if admission is None else await admission.decided(decide)
         if decision.exploration.budget_left_usd is not None:  # tenants without one take no room
             self._budgets.charge(caller.tenant, decision.expected_regret_usd, day=day)
-        self._load.sent(decision.model)
+        card = served_card(decision, router.catalog)
+        if card is not None:
+            self._load.sent(card.id)
         self.sessions.remember(
             decision,
             asked.digest.outline,
-            router.catalog.models[decision.model],
+            card,
             tenant=caller.tenant,
             session=asked.session,
             now_s=now_s,

@@ -6,18 +6,17 @@ envelope and of `policy` are refused, since a misspelt limit must not be silentl
 unknown members of `caller` are not, since gateways send what they have.
 """
 
-import math
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Container, Mapping
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from router_model.catalog import Catalog, model_ids, unknown_models
+from router_model.catalog import Catalog
 from router_model.errors import InvalidRequestError
 from router_model.formats import jsontext
-from router_model.terms import Objective
+from router_model.overrides import NO_OVERRIDES, checked_limit, checked_models
 from router_model.types import Caller, PolicyOverrides, WireFormat
 from router_serving.access import ANYBODY, Rights
 from router_serving.call import Call, Headers
@@ -37,7 +36,6 @@ POLICY_FIELDS = (
     *("objective", "deterministic", "pin_session"),
 )
 _DEFAULT_CALLER = Caller()
-_NO_OVERRIDES = PolicyOverrides()
 
 Parsed = Mapping[str, Any]
 
@@ -149,17 +147,17 @@ def overrides_of(members: Parsed, headers: Headers, *, catalog: Catalog) -> Poli
             f"policy.{unknown[0]}", members[unknown[0]], f"one of {', '.join(POLICY_FIELDS)}"
         )
     found: dict[str, Any] = {}
-    for name, (check, read) in _LIMITS.items():
+    for name, read in _FROM_HEADER.items():
         if members.get(name) is not None:
-            found[name] = check(members[name], f"policy.{name}")
+            found[name] = checked_limit(name, members[name], field=f"policy.{name}")
         elif (text := headers.get(header := "x-router-" + name.replace("_", "-"))) is not None:
-            found[name] = check(read(text, header), header)
+            found[name] = checked_limit(name, read(text, header), field=header)
     if members.get("models") is not None:
-        found["models"] = _models(members["models"], "policy.models", catalog=catalog)
+        found["models"] = checked_models(members["models"], field="policy.models", catalog=catalog)
     elif (text := headers.get("x-router-models")) is not None:
         listed = [item.strip() for item in text.split(",") if item.strip()]
-        found["models"] = _models(listed, "x-router-models", catalog=catalog)
-    return PolicyOverrides(**found) if found else _NO_OVERRIDES
+        found["models"] = checked_models(listed, field="x-router-models", catalog=catalog)
+    return PolicyOverrides(**found) if found else NO_OVERRIDES
 
 
 def _member(members: Mapping[str, Raw], name: str) -> Any:
@@ -234,66 +232,20 @@ def _number(text: str, field: str) -> float:
         raise InvalidRequestError(field, text, "a number") from None
 
 
-def _finite(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return isinstance(value, int) or math.isfinite(value)
-
-
-def _share(value: Any, field: str) -> float:
-    if not _finite(value) or not 0.0 <= value <= 1.0:
-        raise InvalidRequestError(field, value, "a number from 0 to 1")
-    return float(value)
-
-
-def _positive(value: Any, field: str) -> float:
-    if not _finite(value) or not 0 < value <= 1e12:
-        raise InvalidRequestError(field, value, "a number above 0, at most 1e12")
-    return float(value)
-
-
-def _flag(value: Any, field: str) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidRequestError(field, value, "true or false")
-    return value
-
-
 def _flag_text(text: str, field: str) -> Any:
     return {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower(), text)
-
-
-def _objective(value: Any, field: str) -> str:
-    if value not in get_args(Objective):
-        raise InvalidRequestError(field, value, f"one of {', '.join(get_args(Objective))}")
-    return str(value)
 
 
 def _text(text: str, field: str) -> str:
     return text.strip().lower()
 
 
-# How each limit is checked, and how it is read from a header.
-_LIMITS: dict[str, tuple[Callable[[Any, str], Any], Callable[[str, str], Any]]] = {
-    "min_adequacy": (_share, _number),
-    "max_cost_usd": (_positive, _number),
-    "max_tool_call_latency_ms": (_positive, _number),
-    "objective": (_objective, _text),
-    "deterministic": (_flag, _flag_text),
-    "pin_session": (_flag, _flag_text),
+# How each limit is read from a header.
+_FROM_HEADER: dict[str, Callable[[str, str], Any]] = {
+    "min_adequacy": _number,
+    "max_cost_usd": _number,
+    "max_tool_call_latency_ms": _number,
+    "objective": _text,
+    "deterministic": _flag_text,
+    "pin_session": _flag_text,
 }
-
-
-def _models(value: object, field: str, *, catalog: Catalog) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(n, str) for n in value):
-        raise InvalidRequestError(field, value, "a non-empty list of model names")
-    if unknown := unknown_models(catalog, value):
-        raise UnknownModelsError(field, unknown, known=sorted(catalog.models))
-    return tuple(dict.fromkeys(model_ids(catalog, value)))
-
-
-class UnknownModelsError(InvalidRequestError):
-    """Names that are not in the catalog; names them all, and every name that is."""
-
-    def __init__(self, field: str, unknown: Sequence[str], *, known: Sequence[str]) -> None:
-        super().__init__(field, list(unknown), f"names of the catalog: {', '.join(known)}")
-        self.unknown = list(unknown)

@@ -30,6 +30,8 @@ from router_serving.vitals import Vitals
 from router_serving.watch import FileWatcher, Watch
 from router_serving.writer import LogWriter
 
+Watched = dict[str, FileWatcher | ArtifactWatcher | RolloutWatcher]
+
 
 class Running(Struct, frozen=True, kw_only=True):
     """Everything that a request may need."""
@@ -72,8 +74,9 @@ def built(settings: Settings, loaded: Loaded, metrics: Metrics, ledger: Ledger) 
     keys = keys_watcher(settings, access=access, counted=partial(metrics.file_event, KEYS_FILE))
     bodies = Bodies(settings.max_body_bytes)
     artifact, tenants, rollout = _watchers(settings, loaded, engine, metrics)
-    looks = [keys.look, artifact.look, tenants.look, rollout.look]
-    readiness = _readiness(settings, writer, engine, ledger)
+    files: Watched = {KEYS_FILE: keys, "artifact": artifact, TENANTS_FILE: tenants}
+    files[ROLLOUT_FILE] = rollout
+    readiness = _readiness(settings, writer, engine, ledger, files)
     return Running(
         settings=settings,
         metrics=metrics,
@@ -86,7 +89,7 @@ def built(settings: Settings, loaded: Loaded, metrics: Metrics, ledger: Ledger) 
         artifact=artifact,
         tenants=tenants,
         rollout=rollout,
-        watch=Watch(looks, poll_s=settings.reload_poll_s),
+        watch=Watch([one.look for one in files.values()], poll_s=settings.reload_poll_s),
         drift=_drift(settings, metrics),
         bodies=bodies,
         readiness=readiness,
@@ -113,12 +116,19 @@ def _drift(settings: Settings, metrics: Metrics) -> DriftFile:
     return DriftFile(settings.state_dir / DRIFT_FILE, counted=counted)
 
 
-def _readiness(settings: Settings, writer: LogWriter, engine: Engine, ledger: Ledger) -> Readiness:
+def _readiness(
+    settings: Settings,
+    writer: LogWriter,
+    engine: Engine,
+    ledger: Ledger,
+    files: Watched,
+) -> Readiness:
     return Readiness(
         log=writer,
         ledger=ledger,
         has_hard_cap=lambda: engine.tenants.has_hard_cap,
         disk=partial(disk_of, settings.log_dir),
+        files=files,
     )
 
 

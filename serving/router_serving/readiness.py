@@ -7,7 +7,7 @@ decisions are still made, and where all instances share the fault nobody would b
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -27,6 +27,9 @@ class Fallible(Protocol):
         """What is wrong now; None when nothing is."""
 
 
+_NO_FILES: Final[Mapping[str, Fallible]] = {}
+
+
 class Disk(Struct, frozen=True):
     """Room on the disk of the state folder, in bytes."""
 
@@ -40,17 +43,29 @@ class Disk(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """Why the process is not ready, and what else is amiss; both hold no paths or names."""
+    """Why the process is not ready, and what else is amiss; both hold no paths or names.
+
+    `refused` are files that can't be used as they are now, with the error, which may hold both.
+    """
 
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
+    refused: Mapping[str, str] = {}
 
     @property
     def status(self) -> str:
         """In one word."""
         if self.reasons:
             return "not_ready"
-        return "degraded" if self.warnings else "ready"
+        return "degraded" if self.warnings or self.refused else "ready"
+
+    def told(self, *, may_know: bool) -> tuple[str, ...]:
+        """All that is amiss; why a file was refused only to those who `may_know`."""
+        refused = (
+            f"{name}: refused" + (f": {error}" if may_know else "")
+            for name, error in self.refused.items()
+        )
+        return (*self.warnings, *refused)
 
 
 def disk_of(folder: Path) -> Disk | None:
@@ -72,12 +87,14 @@ class Readiness:
         ledger: Fallible,
         has_hard_cap: Callable[[], bool],
         disk: Callable[[], Disk | None],
+        files: Mapping[str, Fallible] = _NO_FILES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
         self._ledger = ledger
         self._has_hard_cap = has_hard_cap
         self._disk = disk
+        self._files = files
         self._clock = clock
         self._log_fails_since: float | None = None
         self.is_stopping = False
@@ -110,4 +127,9 @@ class Readiness:
             warnings.append("disk: its free space can't be told")
         elif disk.is_nearly_full:
             warnings.append(f"disk: {disk.free // 1_000_000} MB are free")
-        return Report(tuple(reasons), tuple(warnings))
+        refused = {
+            name: file.last_error
+            for name, file in self._files.items()
+            if file.last_error is not None
+        }
+        return Report(tuple(reasons), tuple(warnings), refused)

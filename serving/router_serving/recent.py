@@ -5,13 +5,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from router_model.errors import LogError
+from router_model.incumbent import NAME as INCUMBENT
+from router_model.incumbent import UNKNOWN, names_model
 from router_model.logged_candidates import candidate_of
 from router_model.types import Decision, Expected, PolicyOverrides, Versions
 from router_serving.canary import Side
 from router_serving.errors import DecisionIdReusedError
+from router_serving.redaction import HASHED
 
 
 class RouteAnswer(Struct, frozen=True, kw_only=True):
@@ -46,7 +49,7 @@ class Given(Struct, frozen=True):
 
 def answer_of(decision: Decision) -> RouteAnswer:
     """The part of a decision that the caller sees."""
-    return RouteAnswer(
+    answer = RouteAnswer(
         decision_id=decision.decision_id,
         model=decision.model,
         snapshot=decision.snapshot,
@@ -59,12 +62,13 @@ def answer_of(decision: Decision) -> RouteAnswer:
         excluded=decision.excluded,
         versions=decision.versions,
     )
+    return _under_name(answer, decision.named)
 
 
 def answer_of_row(row: Mapping[str, Any]) -> RouteAnswer:
     """The same from a row of the log, whose `candidates` and `excluded` are still JSON.
 
-    Raises msgspec.ValidationError or KeyError for a row that holds no such answer.
+    Raises msgspec.ValidationError, KeyError or LogError for a row that holds no such answer.
     """
     candidates = msgspec.json.decode(row["candidates"], type=list[dict[str, Any]])
     chosen = {entry["model"]: candidate_of(entry) for entry in candidates}[row["model"]]
@@ -72,7 +76,24 @@ def answer_of_row(row: Mapping[str, Any]) -> RouteAnswer:
         "expected": msgspec.to_builtins(Expected.of(chosen)),
         "excluded": msgspec.json.decode(row["excluded"]),
     }
-    return msgspec.convert({**row, **told}, RouteAnswer)
+    answer = msgspec.convert({**row, **told}, RouteAnswer)
+    requested = row.get("requested_model") or ""
+    is_named = answer.policy == INCUMBENT and names_model(requested)
+    if is_named and requested.startswith(HASHED):
+        raise LogError("requested_model: the log has its hash only")
+    return _under_name(answer, requested if is_named else None)
+
+
+def _under_name(answer: RouteAnswer, named: str | None) -> RouteAnswer:
+    """The answer with the caller's own name of its model, where it keeps it.
+
+    Of a model that the catalog does not know, nobody knows snapshot and provider.
+    """
+    if named is None:
+        return answer
+    if answer.reason.startswith(UNKNOWN):
+        return structs.replace(answer, model=named, snapshot=named, provider="")
+    return structs.replace(answer, model=named)
 
 
 class RecentAnswers:

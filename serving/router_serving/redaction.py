@@ -28,6 +28,9 @@ def hidden(text: str) -> str:
     return _SECRET.sub(r"\1...", text)
 
 
+HASHED: Final = "hash:"
+
+
 def as_name(text: str) -> str:
     """A name out of a client's body or headers, as it may be kept and logged.
 
@@ -38,7 +41,7 @@ def as_name(text: str) -> str:
     """
     if len(text) <= MAX_NAME_CHARS and not holds_secret(text):
         return text
-    return "hash:" + hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
+    return HASHED + hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def hide_in_line(_: object, __: str, line: Any) -> str:

@@ -118,7 +118,7 @@ class SessionMemory:
         self,
         decision: Decision,
         outline: Outline,
-        card: ModelCard,
+        card: ModelCard | None,
         *,
         tenant: str,
         session: str,
@@ -128,22 +128,23 @@ class SessionMemory:
     ) -> None:
         """Take note that the call goes to `card`; a side call changes nothing.
 
+        None is a model that the catalog does not know: nobody's cache is warm from it.
         `estimated_tokens` is the size of the call before any correction for the model, by
         default the decision's. `pin_session` True pins the session to this model unless it is
         pinned already, False ends that.
         """
         if decision.step_type.is_side_call or self._max_entries == 0:
             return
-        key = (tenant, session)
+        key, model = (tenant, session), None if card is None else card.id
         found = self._find(key, now_s)
         if found is None:
             found = self._sessions[key] = _Session(now_s, now_s)
         if pin_session is not None:
-            found.pin = (found.pin or card.id) if pin_session else None
+            found.pin = (found.pin or model) if pin_session else None
         tokens = decision.expected.input_tokens
         opened = _Open(
             session=key,
-            model=card.id,
+            model=model,
             tokens=tokens,
             estimated_tokens=tokens if estimated_tokens is None else estimated_tokens,
             is_marked=outline.n_cache_markers > 0,
@@ -154,7 +155,8 @@ class SessionMemory:
         )
         found.used_s, found.latest = now_s, decision.decision_id
         _carry_out(found, opened, card, decision.decision_id)
-        self._frames.touch(opened.frame, card.id, now_s)
+        if model is not None:
+            self._frames.touch(opened.frame, model, now_s)
         self._sessions.move_to_end(key)
         self._open[(tenant, decision.decision_id)] = opened
         self._forget(now_s)

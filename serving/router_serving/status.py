@@ -34,12 +34,13 @@ async def get_readyz(request: Request, parts: Parts) -> Response:
     report = parts.readiness.report()
     if report.reasons:
         raise NotReadyError("; ".join(report.reasons))
+    may_know = _may_know(request, parts)
     content = {
         "status": report.status,
-        "warnings": report.warnings,
+        "warnings": report.told(may_know=may_know),
         "versions": msgspec.to_builtins(parts.engine.router.versions),
     }
-    return as_json(content | (details(parts) if _may_know(request, parts) else {}))
+    return as_json(content | (details(parts) if may_know else {}))
 
 
 @router.get("/metrics", tags=["health"], response_class=PlainTextResponse)

@@ -131,6 +131,16 @@ def test_who_only_watches_keeps_the_model_that_the_client_names(world: World, na
     assert decision["shadow"], "what would have been decided"
 
 
+def test_who_only_watches_keeps_a_model_that_the_router_does_not_know(world: World) -> None:
+    found = world.sdks.call("chat", key=key_of(team="watching"), model=SPARE)
+    assert found["headers"]["x-routed-model"] == SPARE
+    assert "x-router-fallback" not in found["headers"]
+    assert world.upstream.models[-1] == SENT[GPT]
+    decision_id = found["headers"]["x-router-decision-id"]
+    (decision,) = world.rows(f"select * from decisions where decision_id = '{decision_id}'")
+    assert decision["reason"].startswith("incumbent_unknown")
+
+
 def test_a_model_that_the_proxy_lacks_is_never_asked_for(world: World) -> None:
     found = world.sdks.call("chat", key=key_of(team="watching"), model="auto")
     assert found["status"] == 200, found

@@ -179,6 +179,30 @@ def test_while_observing_callers_keep_the_model_they_name(server: Server, world:
     assert told["contributions"]
 
 
+@pytest.mark.parametrize("name", ["gpt-4o", "my-finetune", "anthropic/claude-sonnet-4-6"])
+def test_while_observing_any_name_is_answered_as_it_was_sent(
+    state: Path, world: World, name: str
+) -> None:
+    asked = {
+        "request": {**CHAT, "model": name},
+        "caller": {"tenant": "acme", "decision_id": "d1", "session": "s"},
+    }
+    with serving(state) as server:
+        first = server.http.post("/route", json=asked).json()
+        assert (first["model"], first["policy"]) == (name, "incumbent")
+        server.http.get("/decisions/d1")
+        server.stop()
+    with serving(state) as server:
+        assert server.http.post("/route", json=asked).json() == first
+        path = f"/v1beta/models/{name.split('/')[-1]}:generateContent"
+        gemini = {"contents": [{"role": "user", "parts": [{"text": "Fix the test"}]}]}
+        authz = server.http.post(f"/authz{path}", json=gemini, headers=TENANT)
+        assert authz.headers["x-routed-model"] == name.split("/")[-1]
+        server.http.get("/decisions/waits-for-the-log")
+        server.stop()
+    assert replay_log(state, [STARTER]).lines()[0].endswith("2 identical, 0 not")
+
+
 def test_a_repeated_call_gets_the_same_answer_after_the_setting_was_changed_and_a_restart(
     state: Path, world: World
 ) -> None:
@@ -227,7 +251,10 @@ def test_a_bad_setting_is_refused_and_the_one_before_stays(server: Server, world
     wait_for(
         lambda: server.metric("router_file_events_total", file="tenants.toml", result="refused") > 0
     )
-    told = server.http.get("/readyz").text
-    assert "tenants.acme.adoption: got 2.0, expected" in told
+    told = server.http.get("/readyz")
+    assert (told.status_code, told.json()["status"]) == (200, "degraded")
+    (warning,) = told.json()["warnings"]
+    assert warning.startswith("tenants.toml: refused: ")
+    assert "tenants.acme.adoption: got 2.0, expected" in warning
     answer = routed(server, msgspec.json.encode(CHAT), session="s1")
     assert answer["policy"] == "incumbent"

@@ -8,7 +8,9 @@ from router_model.types import WireFormat
 from router_serving.gateways.litellm_request import (
     body_of,
     caller_of,
+    group_of,
     groups_of,
+    named_to_router,
     session_headers,
     tenant_of,
 )
@@ -144,3 +146,24 @@ def test_only_models_that_the_proxy_has_and_the_key_may_use_are_chosen(
     settings = GatewaySettings(groups=groups)
     access = {"cheap ones": ["fast"]}
     assert groups_of(NAMES, key, settings=settings, access=access) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "told"),
+    [
+        ("fast", "gpt-5.4"),
+        ("my-finetune", "my-finetune"),
+        ("auto", "auto"),
+        ("router-auto", "auto"),
+    ],
+)
+def test_the_router_is_told_the_catalogs_name_or_auto(asked_for: str, told: str) -> None:
+    settings = GatewaySettings(auto_models=frozenset({"*", "router-auto"}))
+    assert named_to_router(asked_for, {"gpt-5.4": "fast"}, settings=settings) == told
+
+
+def test_a_client_that_keeps_its_own_model_gets_the_name_that_it_asked_for() -> None:
+    models = {"gpt-5.4": "fast"}
+    assert group_of("gpt-5.4", models, asked_for="fast") == "fast"
+    assert group_of("my-finetune", models, asked_for="my-finetune") == "my-finetune"
+    assert group_of("grok-4.3", models, asked_for="auto") is None

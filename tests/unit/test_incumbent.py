@@ -6,7 +6,8 @@ from decided_rows import logged_row
 from routers import TOOL, ask, catalog, router
 
 from router_model.constraint_checks import OVER_BUDGET
-from router_model.errors import LogError, NoAdmissibleModelError
+from router_model.errors import InvalidRequestError, LogError, NoAdmissibleModelError
+from router_model.incumbent import Incumbent
 from router_model.policy import CheapestAdequate
 from router_model.replay import replay
 from router_model.terms import Allowance, Exploration, Terms
@@ -17,7 +18,7 @@ EXPLORING = Terms(exploration=Exploration(share=0.4, floor=0.1))
 
 
 def kept(
-    incumbent: str | None = "large",
+    incumbent: Incumbent | str | None = "large",
     *,
     request: Request | None = None,
     terms: Terms = EXPLORING,
@@ -62,6 +63,20 @@ def test_the_callers_model_answers_where_the_router_has_nothing_to_choose() -> N
     assert (decision.model, decision.shadow) == ("large", None)
     assert set(decision.excluded) == set(catalog().models)
     assert decision.distribution == {"large": 1.0}
+
+
+def test_a_model_outside_the_catalog_is_reckoned_as_the_one_that_stands_in() -> None:
+    decision, known = kept(Incumbent("mine", "large", is_known=False)), kept("large")
+    assert (decision.named, decision.model) == ("mine", "large")
+    assert decision.reason.startswith("incumbent_unknown: ")
+    assert decision.expected == known.expected
+    assert decision.shadow == known.shadow
+
+
+def test_in_process_an_incumbent_is_any_name_of_the_catalog() -> None:
+    assert kept("acme/Large").named == "acme/Large"
+    with pytest.raises(InvalidRequestError, match="incumbent"):
+        kept("nope")
 
 
 def test_a_budget_holds_for_the_callers_model_too() -> None:

@@ -280,6 +280,21 @@ def test_at_the_end_all_that_was_leased_is_returned_also_what_was_asked_for_last
     run(test)
 
 
+def test_a_call_that_exceeds_the_whole_budget_is_never_tried_again(tmp_path: Path) -> None:
+    cheapest = worst(deciding("d")(Allowance(left_microusd=600, budget="")))
+    limits = Limits(microusd_per_day=cheapest - 1, microusd_per_month=10 * cheapest)
+
+    async def test() -> None:
+        async with ledger_in(tmp_path) as ledger:
+            with pytest.raises(LimitExceededError) as caught:
+                await call(ledger, "d1", limits=limits)
+            assert (caught.value.limit, caught.value.retry_after_s) == ("microusd_per_day", None)
+            assert f"may cost up to ${cheapest / 1e6:.6f}" in str(caught.value)
+            assert "max_tokens" in str(caught.value)
+
+    run(test)
+
+
 def test_the_next_try_is_far_off_where_nothing_can_come_back(tmp_path: Path) -> None:
     cheapest = worst(deciding("d")(Allowance(left_microusd=600, budget="")))
     limits = Limits(microusd_per_month=2 * cheapest - 1)

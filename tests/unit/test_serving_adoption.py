@@ -7,6 +7,7 @@ from routers import catalog, router
 from served_engine import Served
 
 from router_model.errors import NoAdmissibleModelError
+from router_model.incumbent import Incumbent
 from router_model.outline import outline_of
 from router_model.policy import CheapestAdequate
 from router_model.replay import replay
@@ -16,6 +17,7 @@ from router_serving.adoption import Adoption, Place
 from router_serving.canary import CanaryMonitor
 from router_serving.envelope import opened
 from router_serving.errors import TenantsError
+from router_serving.recent import answer_of_row
 from router_serving.rollout import Rollout
 from router_serving.rollout_file import RolloutFile
 from router_serving.settings import Settings
@@ -69,27 +71,66 @@ def test_where_every_session_is_routed_nothing_is_placed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "allowed", "expected"),
+    ("model", "expected"),
     [
-        ("auto", None, "medium"),
-        ("large", None, "large"),
-        ("acme/Large", None, "large"),
-        ("large-1", None, "large"),
-        ("large", ("medium", "small"), "medium"),
+        ("auto", Incumbent("medium", "medium")),
+        ("Auto", Incumbent("medium", "medium")),
+        ("", Incumbent("medium", "medium")),
+        ("large", Incumbent("large", "large")),
+        ("acme/Large", Incumbent("acme/Large", "large")),
+        ("large-1", Incumbent("large-1", "large")),
+        ("my-finetune", Incumbent("my-finetune", "medium", is_known=False)),
     ],
 )
-def test_the_caller_keeps_the_model_it_names(
-    model: str, allowed: tuple[str, ...] | None, expected: str
-) -> None:
+def test_the_caller_keeps_the_model_it_names(model: str, expected: Incumbent) -> None:
     place = OBSERVED.place("acme", "s1")
-    found = OBSERVED.incumbent_for(place, outline_of(asking(model)), catalog(), allowed=allowed)
+    found = OBSERVED.incumbent_for(place, outline_of(asking(model)), catalog())
     assert found == expected
+
+
+@pytest.mark.parametrize("name", ["large", "large-1", "acme/Large", "gpt-4o", "ft:x:acme::1"])
+def test_the_answer_has_exactly_the_string_that_the_body_named(name: str) -> None:
+    found = served(OBSERVED, Terms(models=("small", "medium")))
+    answer = found.sent(body(name)).answer
+    assert (answer.model, answer.policy) == (name, "incumbent")
+    (row,) = found.rows()
+    assert row["model"] in catalog().models
+    assert row["requested_model"] == name
+    logged = msgspec.json.decode(msgspec.json.encode(row))
+    assert replay(logged, found.engine.router).is_identical
+    told = dict(logged)
+    for column in ("candidates", "excluded"):
+        told[column] = msgspec.json.encode(told[column])
+    assert answer_of_row(told) == answer
+
+
+def test_the_setting_stands_in_for_a_model_that_the_catalog_does_not_know() -> None:
+    found = served(OBSERVED)
+    answer = found.sent(body("my-finetune")).answer
+    assert answer.reason.startswith("incumbent_unknown: ")
+    assert (answer.model, answer.snapshot, answer.provider) == ("my-finetune", "my-finetune", "")
+    known = found.sent(body("medium", session="s2")).answer
+    assert answer.expected == known.expected
+    exposed = found.metrics.exposition(queue_rows=0, sessions=0).decode()
+    assert 'router_decisions_total{model="medium",reason="incumbent_unknown"} 1.0' in exposed
+
+
+def test_no_cache_is_warm_after_a_call_to_a_model_that_the_catalog_does_not_know() -> None:
+    found = served(OBSERVED)
+    answered = found.sent(body("my-finetune")).answer
+    usage = Usage(input_tokens=5_000, output_tokens=10)
+    outcome = Outcome(decision_id=answered.decision_id, model="my-finetune", usage=usage)
+    found.engine.observe(outcome, tenant="acme")
+    found.sent(body("my-finetune"))
+    *_, row = found.rows()
+    session = row["situation"]["session"]
+    assert (session["model"], session["turn"], session["prefixes"]) == (None, 1, {})
 
 
 def test_an_incumbent_that_a_new_catalog_lacks_is_no_server_error() -> None:
     place = OBSERVED.place("acme", "s1")
     with pytest.raises(NoAdmissibleModelError) as refused:
-        OBSERVED.incumbent_for(place, outline_of(asking()), catalog(()), allowed=None)
+        OBSERVED.incumbent_for(place, outline_of(asking()), catalog(()))
     assert refused.value.excluded["medium"].startswith("unknown_incumbent")
 
 

@@ -118,6 +118,19 @@ def test_a_public_key_asks_for_a_signature(state: Path, monkeypatch: pytest.Monk
     assert found["public key"][0] == found["artifact"][0] == "FAIL"
 
 
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_folder_of_the_log_that_is_there_is_not_to_be_made(
+    state: Path, monkeypatch: pytest.MonkeyPatch, exists: bool
+) -> None:
+    monkeypatch.chdir(state.parent)
+    folder = Settings(state_dir=Path(state.name)).log_dir
+    if exists:
+        folder.mkdir(parents=True, exist_ok=True)
+    verdict, said = checked(Path(state.name))[1]["log"]
+    assert verdict == "OK"
+    assert ("will be made" in said) is not exists
+
+
 def test_the_ledger_is_opened_as_it_is(state: Path) -> None:
     SqliteStore(state / "ledger.sqlite").close()
     assert checked(state)[1]["ledger"] == ("OK", f"{state / 'ledger.sqlite'}, schema 1")

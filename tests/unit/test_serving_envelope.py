@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from router_data.prices import shipped_catalog
 from router_model.errors import InvalidRequestError, MalformedJsonError
+from router_model.overrides import UnknownModelsError
 from router_model.types import Caller, PolicyOverrides, WireFormat
 from router_serving.access import Rights
 from router_serving.envelope import (
-    UnknownModelsError,
     bare,
     caller_of,
     is_envelope,

@@ -20,11 +20,13 @@ class World:
 
     def __init__(self, *, has_hard_cap: bool = False, disk: Disk | None = ROOMY) -> None:
         self.log, self.ledger, self.now_s = Part(), Part(), 0.0
+        self.tenants = Part()
         self.readiness = Readiness(
             log=self.log,
             ledger=self.ledger,
             has_hard_cap=lambda: has_hard_cap,
             disk=lambda: disk,
+            files={"tenants.toml": self.tenants},
             clock=lambda: self.now_s,
         )
 
@@ -74,3 +76,16 @@ def test_a_disk_without_room_is_amiss(disk: Disk | None) -> None:
 
 def test_the_room_of_a_folder_that_is_gone_can_not_be_told(tmp_path: Path) -> None:
     assert disk_of(tmp_path / "gone") is None
+
+
+def test_a_refused_file_is_amiss_and_only_who_may_know_is_told_why() -> None:
+    world = World(has_hard_cap=True)
+    world.tenants.last_error = "/secret/tenants.toml: acme.models: got 3"
+    report = world.readiness.report()
+    assert (report.status, report.reasons) == ("degraded", ())
+    assert report.told(may_know=False) == ("tenants.toml: refused",)
+    assert report.told(may_know=True) == (
+        "tenants.toml: refused: /secret/tenants.toml: acme.models: got 3",
+    )
+    world.tenants.last_error = None
+    assert world.readiness.report().status == "ready"

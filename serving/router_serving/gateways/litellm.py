@@ -28,7 +28,9 @@ from router_serving.gateways.litellm_request import (
     FORMATS,
     body_of,
     caller_of,
+    group_of,
     groups_of,
+    named_to_router,
     session_headers,
 )
 from router_serving.gateways.settings import GatewaySettings, read_settings
@@ -77,7 +79,7 @@ class LearnedRouter(CustomLogger):  # type: ignore[misc]  # LiteLLM is not there
         """What is to be asked, and the call to remember."""
         names, access = _proxy_models()
         models = groups_of(names, key, settings=self.settings, access=access)
-        own = next((model for model, name in models.items() if name == asked_for), asked_for)
+        own = named_to_router(asked_for, models, settings=self.settings)
         headers = session_headers(data)
         caller = caller_of(data, key, settings=self.settings, headers=headers)
         decision_id = f"ll-{uuid.uuid4().hex}"
@@ -108,10 +110,11 @@ class LearnedRouter(CustomLogger):  # type: ignore[misc]  # LiteLLM is not there
         except UnavailableError as error:
             self._fall_back(data, call if error.may_be_logged else None, error.reason)
             return
-        if decided.model not in call.models:  # as the incumbent of a tenant may be
+        group = group_of(decided.model, call.models, asked_for=call.group)
+        if group is None:  # as the incumbent of a tenant may be
             self._fall_back(data, call, "foreign_model")
             return
-        call.group = data["model"] = call.models[decided.model]
+        call.group = data["model"] = group
         following = [call.models[name] for name in decided.fallbacks if name in call.models]
         if self.settings.next_models and following:
             data["fallbacks"] = following[: self.settings.next_models]

@@ -34,6 +34,8 @@ _SESSION_HEADER: Final = re.compile(
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _NOBODY: Final = (None, "", "default_user_id")
 _EVERY_NAME: Final = ("*", "all-proxy-models", "all-team-models")
+# What the router takes for a call that leaves the choice to it.
+AUTO: Final = "auto"
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -113,6 +115,24 @@ def groups_of(
     for allowed in (getattr(key, "models", None), getattr(key, "team_models", None)):
         groups = _allowed(groups, allowed or [], settings=settings, access=access)
     return {model: name for name, model in groups.items()}
+
+
+def named_to_router(asked_for: str, models: Mapping[str, str], *, settings: GatewaySettings) -> str:
+    """What the router is told that a client asked for: the catalog's name where there is one.
+
+    A name that stands for the router's choice is "auto" to it, whatever it is to the proxy.
+    """
+    if asked_for in settings.auto_models:
+        return AUTO
+    return next((model for model, name in models.items() if name == asked_for), asked_for)
+
+
+def group_of(model: str, models: Mapping[str, str], *, asked_for: str) -> str | None:
+    """The proxy's name of the model that was decided, None where it has none.
+
+    A client that keeps its own model is answered with the name that it asked for.
+    """
+    return models.get(model) or (asked_for if model == asked_for else None)
 
 
 def _allowed(

@@ -81,7 +81,8 @@ class Admission:
             except NoAdmissibleModelError as error:
                 if not any(reason.startswith(OVER_BUDGET) for reason in error.excluded.values()):
                     raise
-                raise await self._exhausted() from None
+                needed = error.needed_microusd or 0
+                raise self._never(needed) or await self._exhausted() from None
             if await self._reserved(decision):
                 return decision
         raise await self._exhausted()
@@ -120,6 +121,20 @@ class Admission:
                 )
             )
         return True
+
+    def _never(self, needed: int) -> LimitExceededError | None:
+        """The refusal of a call that exceeds a whole cap by itself, None where it exceeds none."""
+        small = min(self._budgets, key=lambda one: one.account.cap)
+        if needed <= small.account.cap:
+            return None
+        self._desk.refused(small)
+        return LimitExceededError(
+            f"{small.name}: ${small.account.cap / MICRO:.6f} is all of it, and the cheapest model "
+            f"that can take this call may cost up to ${needed / MICRO:.6f}; expected a lower "
+            "max_tokens, which lowers that, or a larger budget",
+            limit=small.rule.limit,
+            retry_after_s=None,
+        )
 
     async def _exhausted(self) -> LimitExceededError:
         """The refusal of a call that no model can answer within its budgets."""
