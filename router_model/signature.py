@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from router_model.artifact import SIGNATURE, manifest_bytes
 from router_model.errors import ArtifactError
+from router_model.extras import missing_packages
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -105,7 +106,7 @@ def _pem(path: Path) -> bytes:
         import cryptography  # noqa: F401  # asked for here, so that its absence has one message
     except ModuleNotFoundError:
         raise ArtifactError(
-            "signatures need the package cryptography: pip install 'router-model[signing]'"
+            missing_packages("a signature", extra="signing", names=["cryptography"])
         ) from None
     try:
         with path.open("rb") as file:

@@ -18,6 +18,7 @@ from router_data.prices import (
 from router_model.catalog import Catalog
 from router_model.catalog_toml import dumps
 from router_model.errors import CatalogError
+from router_model.extras import missing_packages
 from router_model.types import ModelCard
 
 catalog_app = typer.Typer(help="The models that can be chosen, and their prices.")
@@ -48,7 +49,7 @@ def refresh(
     try:
         made = refreshed_catalog(on=day)
     except ModuleNotFoundError as error:
-        _fail(f"refresh needs the train extra (pip install 'router-model[train]'): {error}")
+        _fail(missing_packages("refresh", extra="train", names=[str(error.name)]))
     except CatalogError as error:
         _fail(str(error))
     for note in made.notes:

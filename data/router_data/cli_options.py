@@ -33,12 +33,24 @@ def existing(state: Path) -> Path:
     return state
 
 
+def made(state: Path) -> Path:
+    """The state folder, made where it is not there yet; wrong usage where it can't be."""
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise typer.BadParameter(f"--state: {state} is a file, expected a folder") from None
+    except OSError as error:
+        why = error.strerror or error
+        raise typer.BadParameter(f"--state: can't make the folder {state}: {why}") from None
+    return state
+
+
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn our own errors into a message and exit code 1."""
+    """Turn our own errors, and those of files, into a message and exit code 1."""
     try:
         yield
-    except RouterError as error:
+    except (RouterError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
 

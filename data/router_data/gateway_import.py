@@ -7,7 +7,7 @@ features, which tell of spending only. Records that can't be used are kept in `<
 with the reason, for repair.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from router_data.imports.aside import LinesAside
 from router_data.imports.known import KnownCalls
 from router_data.imports.learned import Learned, learned_from
 from router_data.imports.naming import ModelNames, count_in
+from router_data.imports.refused import Refused, problem_lines
 from router_data.log import SEGMENTS, SegmentWriter, log_dir
 from router_data.prices import shipped_catalog
 from router_data.set_aside import QUARANTINE
@@ -27,8 +28,11 @@ from router_model.catalog import Catalog
 from router_model.errors import DatasetError, InvalidRequestError
 
 _BATCH = 200
-_MAX_NUMBERS = 100
 _REPEATED = "line: the same call again"
+
+
+class NoUsableLineError(DatasetError):
+    """A file of which nothing could be used; its format is probably another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +66,9 @@ class _Tally:
     n_lines: int = 0
     n_decisions: int = 0
     n_known: int = 0
-    problems: Counter[str] = field(default_factory=Counter)
+    refused: Refused = field(default_factory=Refused)
     left_out: Counter[str] = field(default_factory=Counter)
     without_content: Counter[str] = field(default_factory=Counter)
-    bad_lines: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-
-    def refuse(self, line: Line, problem: str) -> None:
-        """Count an unusable line."""
-        count_in(self.problems, problem)
-        if problem in self.problems and len(self.bad_lines[problem]) < _MAX_NUMBERS:
-            self.bad_lines[problem].append(line.number)
 
 
 def import_gateway_log(
@@ -90,9 +87,9 @@ def import_gateway_log(
     `reader` knows the format, the plain one when not given. `catalog` (the shipped one when not
     given) gives models their names and prices. `tenant` is that of lines that name none.
     Importing again adds nothing, unless a call's outcome or the encoder has changed: then the new
-    rows replace the old ones. Raises DatasetError when no line is usable.
+    rows replace the old ones. Raises NoUsableLineError when no line is usable.
     """
-    log = log_dir(state) if (state / SEGMENTS).is_dir() else state / "log"
+    log = log_of(state)
     chosen = catalog or shipped_catalog()
     with Store(log) as store:
         known = KnownCalls(store, POLICY)
@@ -111,20 +108,32 @@ def import_gateway_log(
                 batch = []
         writer.append(batch)
     if not tally.n_decisions + tally.n_known:
-        counted = dict(tally.problems) or dict(tally.left_out) or "empty file"
-        raise DatasetError(f"{path}: no usable line: {counted}")
+        raise _nothing_usable(path, tally, aside.path)
     return GatewayImport(
         n_lines=tally.n_lines,
         n_decisions=tally.n_decisions,
         n_known=tally.n_known,
-        problems=dict(sorted(tally.problems.items())),
-        bad_lines={reason: tuple(numbers) for reason, numbers in tally.bad_lines.items()},
+        problems=dict(sorted(tally.refused.problems.items())),
+        bad_lines=tally.refused.bad_lines(),
         quarantine=aside.path,
         left_out=dict(sorted(tally.left_out.items())),
         without_content=dict(sorted(tally.without_content.items())),
         unknown_models=dict(names.unknown.most_common()),
         learned=tally.learned,
     )
+
+
+def log_of(state: Path) -> Path:
+    """The folder of a state's log, which need not be there yet."""
+    return log_dir(state) if (state / SEGMENTS).is_dir() else state / "log"
+
+
+def _nothing_usable(path: Path, tally: _Tally, quarantine: Path | None) -> NoUsableLineError:
+    refused = tally.refused
+    reasons = problem_lines(refused.problems, refused.bad_lines(), tally.left_out)
+    kept = () if quarantine is None else (f"unusable lines are kept in {quarantine}",)
+    told = [*reasons, *kept] if tally.n_lines else ["  the file is empty"]
+    return NoUsableLineError("\n".join([f"{path}: no usable line:", *told]))
 
 
 def _made(
@@ -143,7 +152,7 @@ def _made(
         call = None if line.call is None else names.named(line.call)
         rows, problem = ([], f"line: {line.problem}") if call is None else _rows_of(call, maker)
         if call is None or problem:
-            tally.refuse(line, problem)
+            tally.refused.add(line.number, problem)
             aside.add(line, problem)
         else:
             yield call, rows
@@ -166,7 +175,7 @@ def _new(call: GatewayCall, rows: list[Row], known: KnownCalls, tally: _Tally) -
         decision["decision_id"], decision["versions"]["artifact"], has_request=call.has_request
     )
     if standing == "repeated":
-        tally.problems[_REPEATED] += 1
+        tally.refused.problems[_REPEATED] += 1
         return []
     tally.learned.add(decision, outcome, n_retried=len(signals))
     if not call.has_request:

@@ -8,7 +8,7 @@
 `ts` (ISO 8601, or Unix time in seconds or milliseconds) and `model` are needed, and `request` (an
 object, or text that holds one) or, for a row that only tells of spending, `usage` or `cost_usd`.
 `response` may be an object or the text of a stream. `id` names the call where two could otherwise
-be equal.
+be equal. In CSV cells hold the same as text, and counts of tokens may have columns of their own.
 `distribution` maps models to the probability with which the gateway drew them, `propensity` is
 that of `model`. Other members are ignored.
 """
@@ -17,11 +17,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from router_data.imports.plain_cells import typed
 from router_data.imports.records import Record, read_records
 from router_model.errors import DatasetError, InvalidRequestError
 
@@ -160,13 +162,21 @@ def without_twins(lines: Iterable[Line], *, n_held: int = 1_000) -> Iterator[Lin
 
 def read_plain(record: Record) -> Iterator[Line]:
     """The call of one record of the plain log."""
-    yield checked_line(record, lambda: _DECODER.decode(record.text))
+    if record.is_typed:
+        yield checked_line(record, lambda: _DECODER.decode(record.text))
+    else:
+        yield checked_line(record, lambda: call_of(typed(msgspec.json.decode(record.text))))
 
 
-def checked_line(record: Record, make: Callable[[], GatewayCall | str]) -> Line:
+def checked_line(
+    record: Record,
+    make: Callable[[], GatewayCall | str],
+    named: Mapping[str, str] = MappingProxyType({}),
+) -> Line:
     """The line of a call, or of why there is none, which `make` may give instead.
 
-    What it raises because of the record becomes the line's problem.
+    What it raises because of the record becomes the line's problem. `named` says what the source
+    calls our fields, so that the problem is told in its words.
     """
     problem = ""
     try:
@@ -183,7 +193,16 @@ def checked_line(record: Record, make: Callable[[], GatewayCall | str]) -> Line:
         problem = "not valid JSON"
     except RecursionError:
         problem = "nested too deeply"
-    return Line(record.number, record.text, None, problem)
+    return Line(record.number, record.text, None, _in_words_of(named, problem))
+
+
+def _in_words_of(named: Mapping[str, str], problem: str) -> str:
+    ours, colon, rest = problem.partition(":")
+    if colon and ours in named:
+        return f"{named[ours]}:{rest}"
+    expected, at, place = problem.partition(" - at `$.")
+    ours = place.rstrip("`")
+    return f"{named.get(ours, ours)}: {expected[:1].lower()}{expected[1:]}" if at else problem
 
 
 def call_of(fields: Mapping[str, Any]) -> GatewayCall:

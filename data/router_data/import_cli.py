@@ -1,14 +1,16 @@
 """The command `router-data import`: one way in for tables and for logs of other tools."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, cast
+from typing import Annotated, Literal, NamedTuple, cast, get_args
 
 import typer
 
-from router_data.cli_options import DEFAULT_STATE, Encoder, State, chosen_encoder, reported
+from router_data.cli_options import DEFAULT_STATE, Encoder, State, chosen_encoder, made, reported
 from router_data.dataset import IMPORT_TENANT
-from router_data.gateway_import import GatewayImport, import_gateway_log
+from router_data.gateway_import import NoUsableLineError, import_gateway_log, log_of
 from router_data.gateway_log import Reader
 from router_data.gateway_rows import DEFAULT_TENANT
 from router_data.importer import import_tables
@@ -16,13 +18,14 @@ from router_data.imports.langfuse import read_langfuse, read_scores
 from router_data.imports.learned_lines import learned_lines
 from router_data.imports.litellm import read_litellm
 from router_data.imports.otel import read_otel
+from router_data.imports.score_file import read_score_file
 from router_data.imports.scores import ScoreRule, Scores
+from router_data.imports.told import bad_score_lines, told_lines
 from router_data.logging_policy import LoggingPolicy, PolicyName
 from router_data.prices import shipped_catalog
 from router_model.catalog import unknown_models
 
 Format = Literal["tables", "jsonl", "litellm", "otel", "langfuse"]
-_MAX_SHOWN = 10
 
 Source = Annotated[
     Path, typer.Argument(exists=True, help="Folder with the two tables, or a file with a log.")
@@ -88,7 +91,7 @@ ScoreFile = Annotated[
         "--scores",
         exists=True,
         dir_okay=False,
-        help="Scores, where they are in a file of their own.",
+        help="Scores of langfuse, where they are in a file of their own.",
         rich_help_panel=_SCORES,
     ),
 ]
@@ -175,24 +178,38 @@ def import_command(
             chosen = LoggingPolicy(label, epsilon=epsilon, seed=seed)
             _tables(path, state, chosen, group_by, tenant, encoder, progress=progress)
         return
-    with reported():
+    with reported(), _asking_for_the_format(kind):
         catalog = shipped_catalog(*(overlays or ()))
         if unknown := unknown_models(catalog, compared):
             raise typer.BadParameter(f"--compare: {unknown[0]!r} is not in the catalog")
         found = Scores(judging.rule())
         report = import_gateway_log(
             path,
-            state,
+            made(state),
             encoder=chosen_encoder(encoder, state),
-            reader=_reader(kind, path, tenant_field, judging, found, progress=progress),
+            reader=_reader(kind, path, state, tenant_field, judging, found, progress=progress),
             catalog=catalog,
             tenant=tenant or DEFAULT_TENANT,
             with_text=text,
             progress=progress,
         )
-    _tell(report, found, unit="calls" if kind == "otel" else "lines")
-    for line in learned_lines(report.learned, state=str(state), compared=compared or []):
-        typer.echo(line)
+    unit = "calls" if kind == "otel" else "lines"
+    typer.echo("\n".join(told_lines(report, found, unit=unit)))
+    if report.quarantine is not None:
+        typer.echo(f"unusable lines are kept in {report.quarantine}", err=True)
+    typer.echo("\n".join(learned_lines(report.learned, state=str(state), compared=compared or [])))
+
+
+@contextmanager
+def _asking_for_the_format(kind: Format) -> Iterator[None]:
+    """Ask for the format where nothing of a file could be used."""
+    try:
+        yield
+    except NoUsableLineError as error:
+        known = ", ".join(name for name in get_args(Format) if name != "tables")
+        hint = f"is --format right? The file was read as {kind}; a file may be {known}"
+        typer.echo(f"error: {error}\n{hint}", err=True)
+        raise typer.Exit(1) from error
 
 
 def _kind(path: Path, named: Format | None) -> Format:
@@ -213,6 +230,8 @@ def _check_options(
         raise typer.BadParameter("--policy and --group-by have a meaning for tables only")
     *_, file, names, threshold, passing = only_logs
     has_scores = any(value is not None for value in (file, names, threshold, passing))
+    if file is not None and kind == "otel":
+        raise typer.BadParameter("--scores: the spans of otel hold their scores themselves")
     if has_scores and kind not in ("langfuse", "otel"):
         raise typer.BadParameter(f"--format {kind} has no scores")
 
@@ -229,7 +248,7 @@ def _tables(
 ) -> None:
     report = import_tables(
         folder,
-        state,
+        made(state),
         encoder=chosen_encoder(encoder, state),
         policy=policy,
         group_by=group_by,
@@ -247,6 +266,7 @@ def _tables(
 def _reader(
     kind: Format,
     path: Path,
+    state: Path,
     tenant_field: str | None,
     judging: _Judging,
     scores: Scores,
@@ -259,38 +279,14 @@ def _reader(
     if kind == "otel":
         return partial(read_otel, tenant_field=tenant_field, rule=judging.rule())
     if kind == "langfuse":
-        read_scores(path, scores, progress=progress)
+        for _ in read_scores(path, scores, progress=progress):
+            pass  # what is no score is read again as a call
         if judging.file is not None:
-            read_scores(judging.file, scores, progress=progress)
+            log = log_of(made(state))
+            bad = read_score_file(judging.file, scores, log=log, progress=progress)
+            for line in bad_score_lines(judging.file, bad):
+                typer.echo(line, err=True)
         return partial(read_langfuse, scores=scores, tenant_field=tenant_field)
     if tenant_field is not None:
         raise typer.BadParameter("--tenant-field: lines of jsonl name their tenant in `tenant`")
     return None
-
-
-def _tell(report: GatewayImport, scores: Scores, *, unit: str) -> None:
-    """What became of the file's records."""
-    typer.echo(
-        f"{report.n_lines} {unit}: {report.n_decisions} decisions with their outcomes logged, "
-        f"{report.n_known} were there already"
-    )
-    for reason, n in report.problems.items():
-        lines = report.bad_lines.get(reason, ())
-        shown = ", ".join(str(line) for line in lines[:_MAX_SHOWN])
-        more = ", ..." if len(lines) > _MAX_SHOWN else ""
-        typer.echo(f"  {n} x {reason}" + (f" (line {shown}{more})" if lines else ""))
-    for reason, n in report.left_out.items():
-        typer.echo(f"  {n} left out: {reason}")
-    for reason, n in report.without_content.items():
-        typer.echo(f"  {n} for their spending only: {reason}")
-    if report.unknown_models:
-        names = list(report.unknown_models.items())
-        shown = ", ".join(f"{name} ({n})" for name, n in names[:_MAX_SHOWN])
-        more = f" and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
-        typer.echo(f"  models that the catalog does not know: {shown}{more}")
-    if scores.names:
-        told = ", ".join(f"{name} {n}" for name, n in scores.names.most_common(_MAX_SHOWN))
-        hint = "" if scores.rule else "; none is used without --score NAME"
-        typer.echo(f"  scores: {told}; used {scores.n_used}, unusable {scores.n_unusable}{hint}")
-    if report.quarantine is not None:
-        typer.echo(f"unusable lines are kept in {report.quarantine}", err=True)

@@ -22,6 +22,7 @@ from router_data.probe.runner import CHECKS, Run
 from router_data.probe.session import ProbeSession
 from router_model.catalog import Catalog
 from router_model.errors import LogError, RouterError
+from router_model.extras import missing_packages
 from router_model.types import ModelCard, PriceCard
 
 _NEEDED: Final = ("httpx", "jsonschema", "tomlkit")
@@ -202,8 +203,8 @@ def _check_installed() -> None:
     """All that a probe imports on its way has to be there before the first call is paid for."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
-        needs = "a probe needs pip install 'router-model[probe]'"
-        typer.echo(f"error: {needs}: no module {', '.join(missing)}", err=True)
+        said = missing_packages("a probe", extra="probe", names=missing)
+        typer.echo(f"error: {said}", err=True)
         raise typer.Exit(1)
 
 

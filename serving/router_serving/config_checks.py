@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from router_model.artifact import STARTER
 from router_model.errors import RouterError
+from router_model.extras import missing_packages
 from router_model.router import Router
 from router_model.signature import read_public_key
 from router_serving.access import checked_keys
@@ -175,7 +176,8 @@ def _tracing(environ: Mapping[str, str]) -> Finding:
     if not any(environ.get(name) for name in ENDPOINTS):
         return Finding("tracing", "OK", "no collector set: no spans are made")
     if find_spec("opentelemetry.sdk") is None:
-        said = "a collector is set, but router-model[tracing] is not installed"
+        needs = missing_packages("tracing", extra="tracing", names=["opentelemetry.sdk"])
+        said = f"a collector is set, but {needs}"
         return Finding("tracing", "WARN", said)
     return Finding("tracing", "OK", "spans go to the collector of OTEL_EXPORTER_OTLP_ENDPOINT")
 

@@ -17,6 +17,7 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from router_model.extras import missing_packages
 from router_serving.asgi import Message, Scope, Send
 
 if TYPE_CHECKING:
@@ -179,7 +180,8 @@ def started_tracing() -> Tracing:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ModuleNotFoundError as error:
-        _log.warning("tracing.missing", module=error.name, install="router-model[tracing]")
+        needs = missing_packages("tracing", extra="tracing", names=[str(error.name)])
+        _log.warning("tracing.missing", module=error.name, needs=needs)
         return Tracing()
     named = os.environ.get("OTEL_SERVICE_NAME", SERVICE_NAME)
     provider = TracerProvider(resource=Resource.create({NAME: named}), shutdown_on_exit=False)

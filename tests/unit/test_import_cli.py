@@ -116,7 +116,7 @@ def test_bad_rows_are_named_and_unknown_models_too(tmp_path: Path) -> None:
     rows = [unknown, payload(1, startTime="soon"), payload(2, cache_hit=True)]
     code, text = imported(written(tmp_path / "log.jsonl", *rows), "--format", "litellm")
     assert code == 0
-    assert "1 x line: ts: expected ISO 8601" in text
+    assert "1 x line: startTime: expected ISO 8601" in text
     assert "(line 2)" in text
     assert "1 left out: answered from LiteLLM's own cache" in text
     assert "models that the catalog does not know: m-1 (1)" in text
@@ -169,3 +169,56 @@ def test_a_file_of_another_format_says_why_nothing_could_be_used(tmp_path: Path)
     code, text = imported(path, "--format", "otel")
     assert (code, "no usable line" in text, "no call of a model" in text) == (1, True, True)
     assert "Traceback" not in text
+
+
+def test_a_file_of_another_format_is_told_line_by_line_and_asks_for_the_format(
+    tmp_path: Path,
+) -> None:
+    code, text = imported(written(tmp_path / "log.jsonl", payload(0), payload(1)))
+    assert code == 1
+    assert "no usable line:\n  2 x line: " in text
+    assert "(line 1, 2)" in text
+    assert "is --format right? The file was read as jsonl; a file may be jsonl, litellm" in text
+    assert "kept in" in text
+
+
+def test_a_state_that_can_not_be_a_folder_is_wrong_usage(tmp_path: Path) -> None:
+    path = written(tmp_path / "log.jsonl", payload(0))
+    file = tmp_path / "taken"
+    file.touch()
+    for state in (Path("/proc/nope"), file, file / "below"):
+        code, text = run("import", path, "--format", "litellm", "--state", state)
+        assert (code, "--state" in text, "Traceback" in text) == (2, True, False)
+        assert "repair" not in text
+
+
+def test_cells_of_a_plain_csv_are_read_as_the_values_they_write(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(
+        "id,ts,model,cost_usd,latency_ms,input_tokens,output_tokens,adequate,request\n"
+        'a,2026-11-20T10:00:00Z,m-1,0.5,1200,900,20,true,"{""messages"": [{""role"": ""user"", '
+        '""content"": ""Hi""}]}"\n'
+        "b,1795168801,m-1,1e-3,,,,False,\n"
+        "c,1795168802,m-1,oops,,,,,\n"
+        "d,1795168803,m-1,nan,,,,,\n"
+        "e,1795168804,m-1,0.5,,,,perhaps,\n"
+    )
+    code, text = imported(path)
+    assert (code, "2 decisions with" in text) == (0, True)
+    assert "2 x line: cost_usd: expected `float | null`, got `str` (line 3, 4)" in text
+    assert "1 x line: adequate: expected `bool | null`, got `str` (line 5)" in text
+    found = columns(tmp_path, "cost_usd, input_tokens, adequate")
+    assert found == [(0.5, 900, True), (0.001, None, False)]
+
+
+def test_lines_of_a_file_of_scores_that_are_none_are_counted_and_kept(tmp_path: Path) -> None:
+    path = written(tmp_path / "obs.jsonl", observation(0))
+    scores = tmp_path / "scores.jsonl"
+    scores.write_bytes(json_lines(score(0)) + b"\nno json\n" + json_lines({"a": 1}) + b"\n3\n")
+    code, text = imported(path, "--format", "langfuse", "--scores", scores, "--score", "quality")
+    assert (code, "used 1" in text) == (0, True)
+    assert "3 records are no scores:" in text
+    assert "1 x score: not valid JSON (line " in text
+    assert "2 x score: no score: expected name and value (line " in text
+    (kept,) = (tmp_path / "var" / "log" / "quarantine").glob("import-scores-*.jsonl")
+    assert b"no json" in kept.read_bytes()

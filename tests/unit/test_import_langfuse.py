@@ -167,7 +167,8 @@ def test_scores_may_be_in_the_same_file_in_any_order(tmp_path: Path) -> None:
     path = tmp_path / "all.jsonl"
     path.write_bytes(json_lines(observation(0), score(1), observation(1), score(0, value=0.1)))
     scores = Scores(QUALITY)
-    read_scores(path, scores)
+    unread = [line.problem for line in read_scores(path, scores)]
+    assert set(unread) <= {"no score: expected name and value"}
     assert (scores.n_used, dict(scores.names)) == (2, {"quality": 2})
     found = [line for row in path.read_bytes().splitlines() for line in found_in(row, scores)]
     assert [line.left_out for line in found] == ["", SCORE, "", SCORE]
@@ -185,7 +186,7 @@ def test_what_is_no_generation_is_left_out_and_errors_are_not_quoted() -> None:
 def test_a_page_of_the_api_holds_many_rows() -> None:
     page = {"data": [observation(0), observation(1), observation(2, model=3, start_time=None)]}
     lines = found_in(page | {"meta": {"page": 1}})
-    assert [line.problem[:3] for line in lines] == ["", "", "ts:"]
+    assert [line.problem[:10] for line in lines] == ["", "", "startTime:"]
     assert b"obs-2" in lines[2].text
     assert b"obs-1" not in lines[2].text
 
@@ -197,9 +198,9 @@ def test_a_page_of_the_api_holds_many_rows() -> None:
         (b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
         (b"3", "expected an object"),
         ({"data": [3]}, "expected an object"),
-        (observation(start_time="soon"), "ts: expected ISO 8601"),
-        (observation(provided_model_name=None), "at `$.model`"),
-        (observation(cost_details={"total": -1}), "at `$.cost_usd`"),
+        (observation(start_time="soon"), "startTime: expected ISO 8601"),
+        (observation(provided_model_name=None), "providedModelName: expected `str`"),
+        (observation(cost_details={"total": -1}), "costDetails.total: expected dollars"),
     ],
 )
 def test_an_unusable_row_says_why(row: Any, problem: str) -> None:

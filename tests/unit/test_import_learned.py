@@ -122,7 +122,10 @@ def test_a_saving_on_side_calls_states_model_assumption_and_own_cost(tmp_path: P
     assert "net of the router's own cost" in shown
     assert "assumed, not measured: it is adequate for them" in shown
     assert "all calls: no estimate yet: the log has no propensities" in shown
-    assert "`router-train evaluate --from-log --state var`" in shown
+    assert (
+        "`router-train evaluate --from-log --state var --policy policy.toml --within-support`"
+        in shown
+    )
 
 
 def test_the_saving_is_the_difference_at_cold_prices_net_of_the_routers_cost() -> None:

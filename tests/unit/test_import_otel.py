@@ -247,9 +247,12 @@ def test_errors_are_classes_and_evaluations_of_the_asked_name_judge() -> None:
         (b"[]", "expected an object"),
         ({"resourceSpans": "none"}, "resourceSpans: expected lists of objects"),
         ({"resourceSpans": [{"scopeSpans": [3]}]}, "resourceSpans: expected lists of objects"),
-        (exported(span(startTimeUnixNano="soon")), "ts: expected ISO 8601"),
-        (exported(span(startTimeUnixNano=None)), "ts: expected ISO 8601"),
-        (exported(span(attributes={"gen_ai.operation.name": "chat"})), "at `$.model`"),
+        (exported(span(startTimeUnixNano="soon")), "startTimeUnixNano: expected ISO 8601"),
+        (exported(span(startTimeUnixNano=None)), "startTimeUnixNano: expected ISO 8601"),
+        (
+            exported(span(attributes={"gen_ai.operation.name": "chat"})),
+            "gen_ai.request.model: expected `str`",
+        ),
         (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
     ],
 )

@@ -15,7 +15,7 @@ import msgspec
 
 from router_data.gateway_log import GatewayCall, Line, call_of, checked_line
 from router_data.imports.counted import fields_of, usage_from
-from router_data.imports.loose import count, first, looked_up, mapping, name, number, parsed
+from router_data.imports.loose import amount, count, first, looked_up, mapping, name, number, parsed
 from router_data.imports.otel_content import chat_messages
 from router_data.imports.records import Record, read_records
 from router_data.imports.scores import Scores
@@ -37,6 +37,7 @@ _WRITTEN: Final = (
 )
 _REASONING: Final = ("output_reasoning_tokens", "output_reasoning", "reasoning_tokens")
 _REDACTED: Final = "redacted-by-litellm"
+_NAMED: Final = {"ts": "startTime", "model": "providedModelName", "latency_ms": "latency"}
 SCORE: Final = "a score"
 
 
@@ -52,20 +53,28 @@ def read_langfuse(
         yield Line(record.number, record.text, None, "nested too deeply")
     else:
         for row in rows:
-            line = checked_line(record, lambda row=row: _call(row, scores, tenant_field))  # type: ignore[misc] # mypy infers no type for a lambda's default
+            line = checked_line(record, lambda row=row: _call(row, scores, tenant_field), _NAMED)  # type: ignore[misc] # mypy infers no type for a lambda's default
             yield line if len(rows) == 1 else line._replace(text=msgspec.json.encode(row))
 
 
-def read_scores(path: Path, scores: Scores, *, progress: bool = False) -> None:
-    """Take all scores of a file; its other rows are passed over."""
+def read_scores(path: Path, scores: Scores, *, progress: bool = False) -> Iterator[Line]:
+    """Take all scores of a file; what is none of them is given back with what is wrong."""
     for record in read_records(path, progress=progress):
+        problem, rows = record.problem, []
         try:
-            rows = [] if record.problem else _rows(record.text)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            continue
+            rows = [] if problem else _rows(record.text)
+        except (msgspec.DecodeError, UnicodeError):
+            problem = "not valid JSON"
+        except RecursionError:
+            problem = "nested too deeply"
+        if problem:
+            yield Line(record.number, record.text, None, problem)
         for row in rows:
             if isinstance(row, dict) and _is_score(row):
                 scores.add(row)
+            else:
+                text = record.text if len(rows) == 1 else msgspec.json.encode(row)
+                yield Line(record.number, text, None, "no score: expected name and value")
 
 
 def _rows(text: bytes) -> list[Any]:
@@ -129,7 +138,8 @@ def _usage(row: Mapping[str, Any]) -> dict[str, int] | None:
 def _cost(row: Mapping[str, Any]) -> float | None:
     details = mapping(first(row, "cost_details", "costDetails"))
     names = ("total_cost", "totalCost", "calculatedTotalCost", "totalPrice")
-    return number(first({**row, "booked": details.get("total")}, "booked", *names))
+    told = {**row, "costDetails.total": details.get("total")}
+    return amount(told, "costDetails.total", *names)
 
 
 def _times(row: Mapping[str, Any]) -> dict[str, Any]:

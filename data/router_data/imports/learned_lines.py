@@ -5,6 +5,8 @@ from statistics import median
 
 from router_data.imports.learned import Learned, ModelSums
 
+_POLICY = '      policy.toml says which policy, as in: policy = "cheapest_adequate"'
+
 
 def learned_lines(learned: Learned, *, state: str, compared: list[str]) -> list[str]:
     """What was learned, as lines of text; `compared` are models to price beside those seen."""
@@ -133,14 +135,20 @@ def _why_no_side_saving(learned: Learned, seen: list[str]) -> str:
 
 
 def _main_calls(learned: Learned, *, state: str) -> list[str]:
-    evaluate = f"router-train evaluate --from-log --state {state}"
+    evaluate = f"router-train evaluate --from-log --state {state} --policy policy.toml"
     if learned.n_drawn:
-        return [f"  all calls: {learned.n_drawn} were drawn with known probabilities: `{evaluate}`"]
+        drawn = f"{learned.n_drawn} were drawn with known probabilities"
+        return [f"  all calls: {drawn}: `{evaluate}`", _POLICY]
     lines = [
         "  all calls: no estimate yet: the log has no propensities, so nothing says how models "
         "that were not called would have answered",
-        "    what gives one: run the router in observe mode, explore a few percent of the calls, "
-        f"report outcomes; then `{evaluate}`",
+        "    what gives one: in tenants.toml `adoption = 0.1` lets the router answer a tenth of "
+        "the sessions (observing alone draws nothing); report outcomes with cost_usd or usage",
+        f"    from 20 sessions an arm on, `router-train savings --state {state}` measures what "
+        "routing saved",
+        "    with `exploration = 0.05` besides, other policies can be estimated: "
+        f"`{evaluate} --within-support`",
+        _POLICY,
     ]
     if learned.n_judged < learned.n_calls / 10:
         lines.append(

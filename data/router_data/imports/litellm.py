@@ -15,7 +15,7 @@ import msgspec
 
 from router_data.gateway_log import GatewayCall, Line, call_of, checked_line, time_ms
 from router_data.imports.counted import fields_of
-from router_data.imports.loose import count, first, looked_up, mapping, name, number, parsed
+from router_data.imports.loose import amount, count, first, looked_up, mapping, name, number, parsed
 from router_data.imports.records import Record
 from router_model.errors import DatasetError
 from router_model.types import WireFormat
@@ -34,13 +34,14 @@ _CUT: Final = b"litellm_truncated"
 _REDACTED: Final = b"redacted-by-litellm"
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 _NO_KEY_OWNER: Final = "default_user_id"
+_NAMED: Final = {"ts": "startTime", "usage": "usage_object"}
 CACHED = "answered from LiteLLM's own cache: no model was called"
 REFUSED = "refused before a model was chosen"
 
 
 def read_litellm(record: Record, *, tenant_field: str | None = None) -> Iterator[Line]:
     """The call in one payload or row of SpendLogs; `tenant_field` says where its tenant is."""
-    yield checked_line(record, lambda: _call(record.text, tenant_field))
+    yield checked_line(record, lambda: _call(record.text, tenant_field), _NAMED)
 
 
 def _call(text: bytes, tenant_field: str | None) -> GatewayCall | str:
@@ -148,7 +149,7 @@ def _usage(row: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, int
 
 def _paid(row: Mapping[str, Any], metadata: Mapping[str, Any], *, is_failed: bool) -> float | None:
     """What LiteLLM booked; None where it has no price for the model and so booked nothing."""
-    paid = number(first(row, "response_cost", "spend"))
+    paid = amount(row, "response_cost", "spend")
     if paid is None or paid > 0 or is_failed or not count(row.get("total_tokens")):
         return paid
     known = mapping(row.get("model_map_information")) or mapping(

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from router_model.errors import DatasetError
 from router_model.formats.jsontext import without_lone_surrogates
 
 _LONGEST_NAME: Final = 256
@@ -62,6 +63,23 @@ def number(value: Any) -> float | None:
     except (ValueError, OverflowError):
         return None
     return found if abs(found) < float("inf") else None
+
+
+def amount(values: Mapping[str, Any], *names: str) -> float | None:
+    """Dollars under the first name that is there, None where none is.
+
+    Raises DatasetError, which names the field, for what is there and is no amount of money.
+
+    >>> amount({"spend": "0.5"}, "response_cost", "spend")
+    0.5
+    """
+    named = next((name for name in names if first(values, name) is not None), None)
+    if named is None:
+        return None
+    found = number(values[named])
+    if found is None or found < 0:
+        raise DatasetError(f"{named}: expected dollars, a number from 0")
+    return found
 
 
 def count(value: Any) -> int | None:

@@ -16,7 +16,7 @@ import msgspec
 
 from router_data.gateway_log import GatewayCall, Line, call_of, checked_line
 from router_data.imports.counted import fields_of, usage_from
-from router_data.imports.loose import count, first, looked_up, mapping, name, number
+from router_data.imports.loose import amount, count, first, looked_up, mapping, name, number
 from router_data.imports.otel_content import content_of
 from router_data.imports.records import Record
 from router_data.imports.scores import ScoreRule, judged_by
@@ -25,6 +25,7 @@ from router_model.errors import DatasetError
 _ANSWERS: Final = frozenset({"chat", "text_completion", "completion", "generate_content"})
 _EVALUATION: Final = "gen_ai.evaluation.result"
 _SHORTEST_ID: Final = 16  # shorter ones, of servers that count, are not unique
+_NAMED: Final = {"ts": "startTimeUnixNano", "model": "gen_ai.request.model"}
 OTHER_SPAN: Final = "a span that is no call of a model"
 _FAILED: Final = frozenset({"2", "ERROR", "STATUS_CODE_ERROR", "StatusCode.ERROR"})
 
@@ -58,7 +59,7 @@ def _line(
     *,
     is_alone: bool,
 ) -> Line:
-    line = checked_line(record, lambda: _call(span, tenant_field, rule))
+    line = checked_line(record, lambda: _call(span, tenant_field, rule), _NAMED)
     if is_alone or not line.problem:
         return line
     # Of a line of many spans only the bad one is kept aside.
@@ -200,7 +201,7 @@ def _usage(attributes: Mapping[str, Any]) -> dict[str, int] | None:
 def _cost(attributes: Mapping[str, Any]) -> float | None:
     """What the instrument wrote down; the conventions have no name for it."""
     names = ("gen_ai.usage.cost", "gen_ai.cost.total", "gen_ai.cost.total_cost")
-    return number(first(attributes, *names, "litellm.cost.total", "gen_ai.usage.total_cost"))
+    return amount(attributes, *names, "litellm.cost.total", "gen_ai.usage.total_cost")
 
 
 def _error(span: Mapping[str, Any], attributes: Mapping[str, Any]) -> str | None:

@@ -34,11 +34,15 @@ _ARRAY = """
 
 
 class Record(NamedTuple):
-    """A record as JSON with its number from 1 (of the line, where lines are records)."""
+    """A record as JSON with its number from 1 (of the line, where lines are records).
+
+    Where it is not `is_typed` all its values are text: cells of CSV.
+    """
 
     number: int
     text: bytes
     problem: str = ""
+    is_typed: bool = True
 
 
 def read_records(path: Path, *, progress: bool = False) -> Iterator[Record]:
@@ -118,7 +122,7 @@ def _csv_record(number: int, row: dict[Any, Any]) -> Record:
         return Record(number, text, "more cells than the header has columns")
     if None in row.values():
         return Record(number, text, "fewer cells than the header has columns")
-    return Record(number, text)
+    return Record(number, text, is_typed=False)
 
 
 def _queried(

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from msgspec import Struct
 
+from router_model.extras import missing_packages
 from router_serving.errors import LedgerError
 
 T = TypeVar("T")
@@ -174,7 +175,7 @@ class ValkeyLink:
 def _client(address: Address) -> Client:
     """A client that connects at its first call."""
     if find_spec("valkey") is None:
-        raise LedgerError("ledger_url: needs the client; run pip install 'router-model[shared]'")
+        raise LedgerError(missing_packages("ledger_url", extra="shared", names=["valkey"]))
     from valkey import Valkey
 
     client: Client = Valkey.from_url(

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from router_model.errors import RouterError
+from router_model.extras import missing_packages
 from router_training.params import ParamsError, TrainingParams, load_params
 from router_training.registry import ALIASES, Alias, Registry
 
@@ -100,8 +101,7 @@ def one_line_errors() -> Iterator[None]:
         raise typer.Exit(1) from error
     except ModuleNotFoundError as error:
         typer.echo(
-            f"error: training is not installed ({error.name} is missing): run `make setup`, or "
-            "pip install 'router-model[train]'",
+            f"error: {missing_packages('training', extra='train', names=[str(error.name)])}",
             err=True,
         )
         raise typer.Exit(1) from error
