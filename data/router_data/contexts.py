@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from router_data.progress import hidden
 from router_data.tables import TableRequest
 from router_model import embedding, features, formats
 from router_model.embedding import N_MATCH, embed
@@ -57,7 +58,7 @@ def table_contexts(
 ) -> list[TableContext | None]:
     """One context per request, in order; None (counted in `problems`) where parsing failed."""
     known: dict[str, TableContext | None] = {}
-    for request in tqdm(requests, desc="features", unit="request", disable=not progress):
+    for request in tqdm(requests, desc="features", unit="request", disable=hidden(progress)):
         if request.content_hash not in known:
             known[request.content_hash] = _context(request, encoder, problems)
         elif known[request.content_hash] is None:

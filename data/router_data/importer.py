@@ -12,6 +12,7 @@ from router_data.dataset import IMPORT_TENANT
 from router_data.import_rows import Row, RowMaker
 from router_data.log import SEGMENTS, SegmentWriter
 from router_data.logging_policy import LoggingPolicy
+from router_data.progress import hidden
 from router_data.store import Store
 from router_data.tables import read_tables
 
@@ -61,7 +62,7 @@ def import_tables(
     with Store(log) as store:
         known = {row["decision_id"]: row["content"] for row in store.query(_KNOWN, (tenant,))}
     maker = RowMaker(tables, policy=policy, tenant=tenant, encoder=encoder.hash)
-    steps = tqdm(contexts, desc="import", unit="request", disable=not progress)
+    steps = tqdm(contexts, desc="import", unit="request", disable=hidden(progress))
     made = (maker.rows(index, context, problems) for index, context in enumerate(steps))
     counts = _append_new((rows for rows in made if rows), log / SEGMENTS, known=known)
     return ImportReport(len(tables.requests), *counts, dict(problems))

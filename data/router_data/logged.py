@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from router_data.bills import with_bills
 from router_data.observations import SIDE_CALLS, Observations, matching, numbers, observe
 from router_data.rewards import DEFAULT_RULE, AdequacyRule
 from router_data.rows import decode_embeddings, decode_features
 from router_data.store import Columns, Store
 from router_model import features
+from router_model.catalog import Catalog
 from router_model.errors import DatasetError
 
 Floats = NDArray[np.float64]
@@ -139,16 +141,20 @@ def load_logged(
     until_ms: int | None = None,
     feature_schema: str | None = None,
     encoder: str | None = None,
+    catalog: Catalog | None = None,
 ) -> LoggedDecisions:
     """Decisions of a state or log folder with known propensities, made from `since_ms` on.
 
     Only rows written before `until_ms` are read. What is in quarantine, decisions without a
     draw (full and observational feedback), and those with features of another schema or
     embeddings of another encoder (see `load_rounds`) are left out and counted in `skipped`.
+    Costs are the reported ones, with a `catalog` all that `router_data.bills` makes out.
     Raises DatasetError when nothing is left.
     """
     with Store(state) as store:
         found = observe(store, rule=rule, tenant=tenant, until_ms=until_ms, more=_OPTIONS)
+        if catalog is not None:
+            found = with_bills(found, store, catalog)
     feedback = found.contexts["feedback"].astype(str)
     in_time = found.contexts["ts_ms"].astype(np.int64) >= (since_ms or 0)
     for name in sorted(set(feedback[in_time].tolist()) - {"bandit"}):

@@ -1,10 +1,11 @@
 """Follows one choice after the other through a world, and says what each one's log would show."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from msgspec import structs
+from numpy.typing import NDArray
 
 from router_data.agent_outcomes import MIN_SHARE_ADEQUATE, AgentTraffic
 from router_data.rounds import Floats, Ints
@@ -12,6 +13,9 @@ from router_data.session_costs import SessionCaches, call_usage, usage_cost
 from router_data.simulator import World
 from router_model.session_view import NO_SESSION, SessionView
 from router_model.types import Outcome, Usage
+
+# Tells the draws of bills from others of the same seed.
+_BILLS: Final = 1
 
 
 class Report(NamedTuple):
@@ -24,12 +28,15 @@ class Report(NamedTuple):
 class Playthrough:
     """The state of a world's sessions while models are chosen: caches, and work done so far.
 
-    Take each session's requests in order; sessions may be mixed.
+    Take each session's requests in order; sessions may be mixed. `billed` is the share of
+    an agents' world's calls whose bill comes back, drawn by chance, whether or not anything else
+    does; when not given, calls with an outcome have one.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, billed: float | None = None) -> None:
         self.world = world
         self.column = {model: place for place, model in enumerate(world.models)}
+        self._is_billed = _bills(world, billed)
         self._caches = None if world.agents is None else SessionCaches(world.agents)
         self._is_last_work = None if world.agents is None else world.agents.calls.last_work
         # Work calls and adequate ones among them, by session.
@@ -76,9 +83,13 @@ class Playthrough:
                 index, place, output_tokens=int(world.output_tokens[index, place])
             )
             succeeded = self._count(world.agents, index, place)
+            outcome = answer
+            if self._is_billed[index]:
+                cost = usage_cost(world.agents.cards[place], usage)
+                outcome = structs.replace(outcome, usage=usage, cost_usd=cost)
             if not world.agents.has_outcome[index]:
-                return None
-            outcome = _agent_outcome(answer, world, index, place, usage, succeeded)
+                return Report(outcome, answered_ms) if self._is_billed[index] else None
+            outcome = _agent_outcome(outcome, world, index, place, succeeded)
             return Report(outcome, answered_ms + int(world.agents.delay_ms[index]))
         usage = Usage(
             input_tokens=int(world.input_tokens[index]),
@@ -101,6 +112,16 @@ class Playthrough:
         if self._is_last_work is None or not self._is_last_work[index]:
             return None
         return is_adequate and n_adequate / n >= MIN_SHARE_ADEQUATE
+
+
+def _bills(world: World, share: float | None) -> NDArray[np.bool_]:
+    """Of which calls a bill comes back."""
+    if share is not None:
+        rng = np.random.default_rng([_BILLS, world.seed])
+        return np.asarray(rng.random(world.n_requests) < share)
+    if world.agents is None:
+        return np.ones(world.n_requests, dtype=bool)
+    return np.asarray(world.agents.has_outcome, dtype=bool)
 
 
 def played_costs(world: World, chosen: Ints) -> Floats:
@@ -126,7 +147,7 @@ def played_costs(world: World, chosen: Ints) -> Floats:
 
 
 def _agent_outcome(
-    answer: Outcome, world: World, index: int, place: int, usage: Usage, succeeded: bool | None
+    answer: Outcome, world: World, index: int, place: int, succeeded: bool | None
 ) -> Outcome:
     """The answer with what was reported of it, falsified or not."""
     agents = world.agents
@@ -146,8 +167,6 @@ def _agent_outcome(
     return structs.replace(
         answer,
         adequate=None if np.isnan(verdict) else bool(verdict),
-        usage=usage,
-        cost_usd=usage_cost(agents.cards[place], usage),
         signals=told,
         tool_call_valid=None if np.isnan(valid) else bool(valid),
     )

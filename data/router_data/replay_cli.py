@@ -10,6 +10,7 @@ import msgspec
 import typer
 from tqdm import tqdm
 
+from router_data.progress import hidden
 from router_data.store import Store
 from router_model.artifact import STARTER, read_manifest
 from router_model.catalog import load_catalog
@@ -137,7 +138,7 @@ def replay_log(
         wanted = {group["artifact"] for group in groups if group["is_whole"]}
         routers = _routers(folders, wanted, overlay)
         rows = _rows(store, decision_id)
-        for row in tqdm(rows, total=n_rows, unit="decision", disable=not progress):
+        for row in tqdm(rows, total=n_rows, unit="decision", disable=hidden(progress)):
             _replay_row(row, routers, report)
     return report
 

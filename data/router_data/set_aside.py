@@ -7,7 +7,8 @@ between leaves nothing twice.
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -86,6 +87,23 @@ def write_durably(path: Path, content: bytes) -> None:
 def quarantined(log: Path) -> Sequence[Path]:
     """Everything in the quarantine, by name."""
     return sorted(path for path in (log / QUARANTINE).glob("*") if path.is_file())
+
+
+def n_set_aside(log: Path) -> Mapping[str, int]:
+    """How many records each file in the quarantine has, by its name.
+
+    A Parquet file has those that its reason file tells of, 0 where that is not known.
+    """
+    found: dict[str, int] = {}
+    for path in quarantined(log):
+        if path.suffix in (".lines", ".jsonl"):
+            with path.open("rb") as file:
+                found[path.name] = sum(1 for _ in file)
+        elif path.name.endswith(REASON):
+            with suppress(OSError, msgspec.MsgspecError):
+                reason = msgspec.json.decode(path.read_bytes(), type=Reason)
+                found.setdefault(path.name.removesuffix(REASON), reason.n_rows or 0)
+    return found
 
 
 def _folder(log: Path) -> Path:

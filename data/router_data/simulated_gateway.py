@@ -15,12 +15,18 @@ SIDE_TASK = "side"
 
 
 def write_gateway_log(
-    world: World, path: Path, *, model: str | None = None, side_model: str | None = None
+    world: World,
+    path: Path,
+    *,
+    model: str | None = None,
+    side_model: str | None = None,
+    billed: float | None = None,
 ) -> int:
     """Write one line per call, as a gateway without a router would have; how many were written.
 
     `model` (the dearest when not given) answers every call but titles, summaries and the like,
-    which go to `side_model` (the same model when not given). A line holds "ts" (ISO 8601, UTC),
+    which go to `side_model` (the same model when not given). `billed` is the share of calls with a
+    bill (see `Playthrough`). A line holds "ts" (ISO 8601, UTC),
     "tenant", "key", "session", "request" (the client's body), "model", "usage", "cost_usd",
     "latency_ms" and, where they came back, "adequate", "signals" and "tool_call_valid". Nothing
     says how likely another model was: such a log can train, but not evaluate other policies.
@@ -32,13 +38,15 @@ def write_gateway_log(
             raise DatasetError(f"model: got {name!r}, expected {', '.join(world.models)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        for line in _lines(world, fixed=fixed, side=side):
+        for line in _lines(world, fixed=fixed, side=side, billed=billed):
             file.write(msgspec.json.encode(line) + b"\n")
     return world.n_requests
 
 
-def _lines(world: World, *, fixed: str, side: str) -> Iterator[Mapping[str, Any]]:
-    play = Playthrough(world)
+def _lines(
+    world: World, *, fixed: str, side: str, billed: float | None
+) -> Iterator[Mapping[str, Any]]:
+    play = Playthrough(world, billed=billed)
     for index in range(world.n_requests):
         model = side if world.task[index] == SIDE_TASK else fixed
         report = play.take(index, model, decision_id=str(index))

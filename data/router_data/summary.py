@@ -13,6 +13,7 @@ from router_data.log import segment_paths, verify
 from router_data.manifest import read_manifest
 from router_data.quarantine import read_quarantine
 from router_data.rewards import DEFAULT_RULE, STEP_SIGNALS, AdequacyRule, judge
+from router_data.set_aside import QUARANTINE, n_set_aside
 from router_data.store import Columns, Store
 
 _TOTALS = """
@@ -63,7 +64,8 @@ class Summary:
 
     `feedback` has one row for each kind of feedback: decisions, how many have a judged outcome,
     how many were drawn with a propensity below 1. `quarantine` counts rows that are never learned
-    from by reason, `damage` lines and files that can't be read and are left out here.
+    from by reason, `set_aside` records in each file of the folder `quarantine/`, `damage` lines and
+    files that can't be read and are left out here.
     """
 
     totals: Mapping[str, int]
@@ -71,6 +73,7 @@ class Summary:
     models: tuple[Mapping[str, Any], ...]
     feedback: tuple[Mapping[str, Any], ...]
     quarantine: Mapping[str, int]
+    set_aside: Mapping[str, int]
     damage: Mapping[str, int]
     n_segments: int
     segment_bytes: int
@@ -97,6 +100,7 @@ def summarize(path: Path, *, rule: AdequacyRule = DEFAULT_RULE) -> Summary:
         files = [store.log / file.path for file in manifest.files]
         report = verify(store.log)
         n_damaged = len(store.damage.files)
+        aside = n_set_aside(store.log)
     adequate = _judged(outcomes, rule)
     return Summary(
         totals=totals,
@@ -104,6 +108,7 @@ def summarize(path: Path, *, rule: AdequacyRule = DEFAULT_RULE) -> Summary:
         models=tuple(_models(outcomes, adequate)),
         feedback=tuple(kind | _observed(kind, outcomes, adequate) for kind in kinds),
         quarantine=quarantine,
+        set_aside=aside,
         damage={
             "torn last lines": report.n_torn,
             "corrupt lines": sum(len(lines) for lines in report.corrupt.values()),
@@ -178,6 +183,9 @@ def summary_lines(summary: Summary) -> list[str]:
     lines += [f"{reason}: {n}" for reason, n in summary.damage.items() if n]
     lines.append(f"in quarantine: {sum(summary.quarantine.values())}")
     lines += [f"  {n} x {reason}" for reason, n in summary.quarantine.items()]
+    if summary.set_aside:
+        lines.append(f"records set aside in {QUARANTINE}/: {sum(summary.set_aside.values())}")
+        lines += [f"  {n} in {name}" for name, n in summary.set_aside.items()]
     lines += ["", f"{'feedback':<32} {'decisions':>10} {'observed':>9} {'explored':>9}"]
     lines += [_feedback_line(row) for row in summary.feedback]
     lines += ["", f"{'tenant':<32} {'decisions':>10} {'sessions':>9} {'imported':>9}"]

@@ -13,6 +13,7 @@ from tqdm import trange
 
 from router_data.log import SEGMENTS, SegmentWriter
 from router_data.playthrough import Playthrough, Report
+from router_data.progress import hidden
 from router_data.rows import decision_row, outcome_row, shadow_row
 from router_data.simulator import World
 from router_model import formats
@@ -71,23 +72,25 @@ def log_traffic(
     overrides: PolicyOverrides = NO_OVERRIDES,
     terms: Terms = NO_TERMS,
     kept: Kept | None = None,
+    billed: float | None = None,
     progress: bool = False,
 ) -> LogReport:
     """Decide the world's requests one after the other, and log what a service would have logged.
 
     Without a `caller` it is the world's own tenant and key. `terms` carry what settings ask, such
-    as exploration; `kept` says which sessions keep a model of their own. Requests without an
+    as exploration; `kept` says which sessions keep a model of their own, `billed` the share of
+    calls with a bill (see `Playthrough`). Requests without an
     admissible model are left out. The outcome is known where the chosen model is one of the
     world's, so give these names of the router's catalog and allow only them (`router_for` does).
     Agents' sessions have caches: the router is told what each model has warm, and the true length
     of the prefix, which its features see scaled down. The rows count as the tenant's own, in its
     spending too: keep them out of a real state folder.
     """
-    play = Playthrough(world)
+    play = Playthrough(world, billed=billed)
     n_refused = n_outcomes = 0
     batches: list[Row] = []
     with SegmentWriter(state / "log" / SEGMENTS, "simulated") as writer:
-        steps = trange(world.n_requests, desc="simulate", unit="call", disable=not progress)
+        steps = trange(world.n_requests, desc="simulate", unit="call", disable=hidden(progress))
         for index in steps:
             asking = caller or caller_of(world, index)
             try:

@@ -274,6 +274,8 @@ def test_a_gateways_log_is_imported_with_its_bad_lines_named(tmp_path: Path, enc
     assert load_rounds(tmp_path / "var").tenant.tolist() == ["acme"]
     code, text = run("import", path, *options, "--tenant", "acme")
     assert (code, "0 decisions" in text, "1 were there already" in text) == (0, True, True)
+    stats = run("stats", "--state", tmp_path / "var")[1]
+    assert "records set aside in quarantine/: 13\n  13 in import-gateway-" in stats
     path.write_bytes(b"{\n")
     code, text = run("import", path, *options)
     assert (code, "no usable line" in text) == (1, True)

@@ -16,7 +16,9 @@ from router_data.logged import Evidence, LoggedDecisions, load_logged
 from router_data.logging_policy import LoggingPolicy
 from router_data.rewards import AdequacyRule
 from router_data.simulator import simulate
+from router_model.catalog import catalog_of
 from router_model.errors import DatasetError
+from router_model.types import ModelCard, PriceCard
 
 
 def load(log: Path, **options: Any) -> LoggedDecisions:
@@ -83,6 +85,34 @@ def test_the_outcome_is_that_of_the_first_attempt_with_the_drawn_model(tmp_path:
     np.testing.assert_array_equal(found.latency_ms, [100.0, 900.0, nan, nan])
     np.testing.assert_array_equal(found.tool_call_latency_ms_observed, [50.0, nan, nan, nan])
     assert (found.n, found.n_observed) == (4, 2)
+
+
+def test_with_a_catalog_usage_is_a_bill_and_a_failure_without_one_cost_nothing(
+    tmp_path: Path,
+) -> None:
+    usage = {"input_tokens": 1_000, "cached_tokens": 400, "output_tokens": 10}
+    told = [
+        outcome("d1", cost_usd=0.25),
+        outcome("d2", cost_usd=None, usage=usage),
+        outcome("d3", cost_usd=None, usage=None, error="timeout", adequate=None),
+        outcome("d4", cost_usd=None, usage=None),
+        outcome("d5", cost_usd=None, usage=usage, model="large"),
+    ]
+    asked = [decision(f"d{n}", **KNOWN) for n in range(1, 5)]
+    write_log(tmp_path, [*asked, decision("d5", model="large", **KNOWN), *told])
+    card = ModelCard(
+        id="small",
+        provider="p",
+        snapshot="small",
+        family="f",
+        context_window=10**6,
+        max_output_tokens=10**4,
+        price=PriceCard(input=10.0, output=50.0, cache_read=1.0),
+    )
+    found = load(tmp_path, catalog=catalog_of([card], as_of="2026-01-01"))
+    billed = (600 * 10.0 + 400 * 1.0 + 10 * 50.0) / 1e6
+    np.testing.assert_allclose(found.cost_usd, [0.25, billed, 0.0, np.nan, np.nan])
+    np.testing.assert_array_equal(load(tmp_path).cost_usd, [0.25, *[np.nan] * 4])
 
 
 def test_what_is_known_of_the_request_comes_along(tmp_path: Path) -> None:

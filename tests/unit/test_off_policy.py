@@ -210,6 +210,12 @@ def test_a_log_without_costs_is_valued_at_what_was_expected() -> None:
     assert any("no cost was reported" in note for note in found.notes)
 
 
+def test_failures_that_cost_nothing_are_no_bills() -> None:
+    failed_alone = np.where(np.arange(3_000) == 0, 0.0, np.nan)
+    found = report(log=replace(LOG, cost_usd=failed_alone))
+    assert any("no cost was reported" in note for note in found.notes)
+
+
 # Two sessions gave an interval of +-0.004 and not a word about it.
 def test_few_sessions_are_told_of() -> None:
     sessions = np.array(["a", "b"] * 1_500, dtype=object)

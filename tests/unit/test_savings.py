@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from scipy.stats import ttest_ind
 from typer.testing import CliRunner
 
 from router_data.agents import simulate_agents
+from router_data.log import read_segment, segment_paths
 from router_data.traffic import Kept, log_traffic, router_for
 from router_model.artifact import STARTER
 from router_model.catalog import Catalog, catalog_of
 from router_model.errors import DatasetError
-from router_model.types import ModelCard, PriceCard
+from router_model.types import ModelCard, PolicyOverrides, PriceCard
 from router_training.cli import app
-from router_training.savings import net_of, router_cost
+from router_training.savings import SavingsOptions, net_of, router_cost, savings_of
 from router_training.savings_experiment import Experiment, compared, in_trial
 from router_training.savings_log import PaidCalls, load_paid
 from router_training.savings_report import SavingsReport, render
@@ -230,6 +232,43 @@ def test_a_report_reads_as_text(printed: bytes) -> None:
     for said in ("net of the router", "ESTIMATE", "not measured", "fixed models", "core-hour"):
         assert said in text
     assert "note: exploration is in the bills" in text
+
+
+# Off-policy costs were those that the router had expected, two or three times the bills.
+def test_the_routers_only_model_costs_what_the_router_cost_where_usage_alone_is_known(
+    tmp_path: Path,
+) -> None:
+    world = simulate_agents(50, seed=2, reports="all")
+    cheap = world.models[0]
+    log_traffic(
+        world,
+        tmp_path / "told",
+        router=router_for(world, STARTER),
+        overrides=PolicyOverrides(models=(cheap,)),
+        kept=Kept(0.5, world.models[-1], seed=4),
+    )
+    rows = [row for path in segment_paths(tmp_path / "told" / "log") for row in read_segment(path)]
+    priceless = [row | {"cost_usd": None} if "usage" in row else row for row in rows]
+    write_log(tmp_path / "log", priceless)
+    report = savings_of(tmp_path, options=SavingsOptions(n_resamples=50))
+    assert report.experiment is not None
+    assert report.references is not None
+    (always,) = [one for one in report.references.fixed if one.model == cheap]
+    routed = report.experiment.usd_per_call.routed.estimate
+    assert always.how == "off-policy"
+    assert always.usd_per_call.estimate == pytest.approx(routed, rel=0.01)
+
+
+def test_an_uncertain_loss_of_answers_has_no_price() -> None:
+    calls = with_draws(3, n_sessions=60, share=0.5)
+    same = replace(calls, adequate=(np.arange(calls.n) % 5 > 0).astype(np.float64))
+    found = compared(same)
+    assert isinstance(found, Experiment)
+    assert found.adequate is not None
+    difference = found.adequate.difference
+    assert difference.low < 0.0 < difference.high
+    net = net_of(found, in_trial(same), 0.0)
+    assert net.usd_per_lost_answer is None
 
 
 def test_the_report_refuses_with_what_is_missing(tmp_path: Path) -> None:

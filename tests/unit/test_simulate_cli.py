@@ -47,6 +47,45 @@ def test_an_adoption_is_simulated_by_whole_sessions(tmp_path: Path) -> None:
 
 
 @requires_starter
+def test_observing_is_rehearsed_with_a_bill_of_every_call(tmp_path: Path) -> None:
+    told = ["--state", str(tmp_path), "--sessions", "4", "--adoption", "observe", "--billed", "1"]
+    assert run(app, told).exit_code == 0
+    with Store(tmp_path) as store:
+        (calls,) = store.query(
+            "select count(*) as n, list(distinct adoption.arm) as arms from decisions"
+        )
+        (bills,) = store.query(
+            "select count(cost_usd) as n, count(adequate) as n_judged from outcomes"
+        )
+    assert calls["arms"] == ["incumbent"]
+    assert bills["n"] == calls["n"] > bills["n_judged"]
+
+
+@requires_starter
+def test_full_adoption_routes_every_session_as_without_the_option(tmp_path: Path) -> None:
+    asked = ["--sessions", "1", "--adoption", "full", "--min-adequacy", "0.9", "--billed", "0"]
+    assert run(app, ["--state", str(tmp_path), *asked]).exit_code == 0
+    with Store(tmp_path) as store:
+        rows = store.query("select distinct adoption, policy, min_adequacy from decisions")
+        (bills,) = store.query("select count(cost_usd) as n from outcomes")
+    assert [(row["adoption"], row["min_adequacy"]) for row in rows] == [(None, 0.9)]
+    assert bills["n"] == 0
+
+
+@pytest.mark.parametrize("adoption", ["some", "1.5", "nan"])
+def test_an_adoption_that_the_service_would_not_know_is_refused(adoption: str) -> None:
+    refused = run(app, ["--adoption", adoption])
+    assert refused.exit_code == 2
+    assert f"--adoption: got '{adoption}', expected observe, a share of" in refused.output
+
+
+@requires_starter
+def test_no_bar_is_drawn_where_stderr_is_no_terminal(tmp_path: Path) -> None:
+    done = run(app, ["--state", str(tmp_path), "--sessions", "1"])
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
+@requires_starter
 def test_a_folder_with_other_rows_is_refused_unless_forced(tmp_path: Path) -> None:
     write_log(tmp_path / "log", [decision()])
     arguments = ["--state", str(tmp_path), "--sessions", "1"]

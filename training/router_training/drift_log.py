@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from router_data.logged import LoggedDecisions, load_logged
-from router_data.prices import shipped_catalog
 from router_data.rewards import DEFAULT_RULE, AdequacyRule
 from router_data.store import Columns, Store
 from router_model import features
-from router_model.catalog import Catalog, load_catalog
+from router_model.catalog import Catalog
 from router_model.errors import DatasetError
+from router_training.catalog_in_use import current_catalog
 from router_training.changes import Floats, Ints
 from router_training.drift_report import Span, iso
 from router_training.drift_traffic import Traffic
@@ -59,26 +59,21 @@ def read_traffic(
 
     `catalog` has today's prices; the service's own is taken when not given.
     """
-    logged = load_logged(state, rule=rule, tenant=tenant, feature_schema=feature_schema)
+    chosen = catalog or current_catalog(state)
+    logged = load_logged(
+        state, rule=rule, tenant=tenant, feature_schema=feature_schema, catalog=chosen
+    )
     with Store(state) as store:
         drawn = store.arrays(_DRAWN, (tenant, tenant))
         quarantined = store.arrays(_QUARANTINED, (tenant, tenant))["ts_ms"]
     traffic = _traffic(
         logged,
         aligned(drawn, logged),
-        catalog=catalog or current_catalog(state),
+        catalog=chosen,
         quarantined_ms=quarantined.astype(np.int64),
         settled_before_ms=int(logged.ts_ms.max()) - int(1000 * rule.outcome_window_s),
     )
     return traffic.select(np.argsort(traffic.ts_ms, kind="stable"))
-
-
-def current_catalog(state: Path, *overlays: Path) -> Catalog:
-    """The catalog that the service prices with: the exported artifact's, else the shipped one."""
-    exported = state / "artifact" / "catalog.toml"
-    if exported.is_file():
-        return load_catalog(exported, *overlays)
-    return shipped_catalog(*overlays)
 
 
 def spans_of(

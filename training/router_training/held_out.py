@@ -17,6 +17,7 @@ from router_data.logged import LoggedDecisions, load_logged
 from router_data.rewards import AdequacyRule
 from router_data.rounds import Rounds
 from router_model.errors import DatasetError
+from router_training.catalog_in_use import current_catalog
 
 FILE = "held_out.json"
 
@@ -76,7 +77,7 @@ def load_held_out(state: Path, keys: HeldOutKeys, *, rule: AdequacyRule, encoder
     """What of the log as it is now was held out; DatasetError when nothing was."""
     rounds = load_rounds(state, rule=rule, encoder=encoder)
     try:
-        logged = load_logged(state, rule=rule, encoder=encoder)
+        logged = load_logged(state, rule=rule, encoder=encoder, catalog=current_catalog(state))
     except DatasetError:
         logged = None
     found = held_out_of(rounds, logged, keys)

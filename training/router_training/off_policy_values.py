@@ -101,13 +101,13 @@ def _with_expected_costs(logged: LoggedDecisions) -> LoggedDecisions:
 class LogValues:
     """The three outcomes of a log, ready to be weighted for any policy.
 
-    A log without a single reported cost is valued at what the router expected calls to cost.
+    A log in which no call is known to have cost anything is valued at what the router expected.
     """
 
     def __init__(
         self, logged: LoggedDecisions, terms: Terms, *, n_folds: int = 5, seed: int = 0
     ) -> None:
-        self.has_costs = bool(np.isfinite(logged.cost_usd).any())
+        self.has_costs = bool((logged.cost_usd > 0.0).any())
         logged = logged if self.has_costs else _with_expected_costs(logged)
         self.groups = groups_of(logged)
         self.labels = labels_of(logged, self.groups, seed=seed)
@@ -121,7 +121,7 @@ class LogValues:
 
     def _outcomes(self, model: RewardModel) -> Mapping[str, OutcomeLog]:
         logged, failure = self.logged, self.failure_cost_usd
-        # A failed call often comes without its cost: then the one that was expected counts.
+        # A failed call may come without a bill: then the cost that was expected counts.
         expected = logged.expected_cost[np.arange(logged.n), logged.action]
         is_guessed = (logged.evidence == Evidence.FACT) & np.isnan(logged.cost_usd)
         cost = np.where(is_guessed, expected, logged.cost_usd)

@@ -13,6 +13,7 @@ from router_data.rounds import Rounds
 from router_model.artifact import read_manifest
 from router_model.contract import Certified
 from router_model.errors import DatasetError
+from router_training.catalog_in_use import current_catalog
 from router_training.crossval import Predictor
 from router_training.empty_log import require_log
 from router_training.evaluate import evaluate_rounds
@@ -183,7 +184,8 @@ def live_decisions(state: Path, rounds: Rounds, params: TrainingParams) -> Logge
     Contracts are certified on those in the test part, which fitted and calibrated nothing.
     """
     try:
-        return load_logged(state, rule=params.adequacy, encoder=rounds.encoder)
+        catalog, encoder = current_catalog(state), rounds.encoder
+        return load_logged(state, rule=params.adequacy, encoder=encoder, catalog=catalog)
     except DatasetError:
         return None
 

@@ -11,6 +11,7 @@ from router_data.logged import LoggedDecisions, load_logged
 from router_data.rewards import DEFAULT_RULE, AdequacyRule
 from router_data.store import Columns, Store
 from router_model.errors import DatasetError
+from router_training.catalog_in_use import current_catalog
 from router_training.changes import Ratio, ratio_of
 from router_training.log_columns import aligned, session_numbers
 from router_training.registry import Registry, Version
@@ -70,7 +71,7 @@ def status_of(
     since_ms = began_ms(file, version)
     artifact = artifact_version(state, file)
     try:
-        logged = load_logged(state, rule=rule, since_ms=since_ms)
+        logged = load_logged(state, rule=rule, since_ms=since_ms, catalog=current_catalog(state))
     except DatasetError:
         return RolloutStatus(file=file, version=_number(version), sides=(), shadow=None, skipped={})
     with Store(state) as store:

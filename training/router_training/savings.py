@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from router_data.own_cost import ROUTER_COST_USD
 from router_model.artifact import MANIFEST, STARTER
-from router_model.catalog import load_catalog
+from router_model.catalog import Catalog, load_catalog
 from router_model.errors import DatasetError
 from router_model.router import CATALOG_FILE, Router
 from router_training.drift_report import iso
@@ -78,7 +78,9 @@ def savings_of(
             f"{state}: too little to compare. For a measured saving: {experiment}. For an "
             f"estimate: {estimate}"
         )
-    return _report(state, calls, experiment, estimate, asked=asked, params=params)
+    return _report(
+        state, calls, experiment, estimate, asked=asked, params=params, catalog=router.catalog
+    )
 
 
 def _report(
@@ -89,6 +91,7 @@ def _report(
     *,
     asked: SavingsOptions,
     params: TrainingParams,
+    catalog: Catalog,
 ) -> SavingsReport:
     router = router_cost(calls, core_hour_usd=asked.core_hour_usd)
     missing = {"measured saving": experiment, "estimate": estimate}
@@ -113,6 +116,7 @@ def _report(
             tenant=asked.tenant,
             since_ms=asked.since_ms,
             params=params,
+            catalog=catalog,
             router_usd=router.usd_per_decision,
         ),
         estimate=guessed,
@@ -155,8 +159,8 @@ def net_of(experiment: Experiment, trial: PaidCalls, router_usd: float) -> Net:
 
 
 def _per_lost_answer(experiment: Experiment) -> float | None:
-    """Dollars that a call saved for each adequate answer that was lost; None where none was."""
-    if experiment.adequate is None or experiment.adequate.difference.estimate >= 0.0:
+    """Dollars that a call saved for each adequate answer lost; None where no loss is shown."""
+    if experiment.adequate is None or experiment.adequate.difference.high >= 0.0:
         return None
     saved = experiment.usd_per_call.difference.estimate
     return saved / experiment.adequate.difference.estimate

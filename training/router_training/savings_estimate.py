@@ -65,8 +65,8 @@ class Estimate(Struct, frozen=True, kw_only=True):
     the latter. `minus_hull` is the router's prediction minus the static hull's at its cost, null
     where that is below the cheapest corner's. `walked_per_paid` is the cost model's figure for the
     calls as they were over their bills, before the correction. `uncorrected` are chosen models
-    without enough bills of their own. `n_left_out` calls are of models that the catalog in use
-    does not price.
+    without enough bills of their own among these calls; those of routed calls are not used.
+    `n_left_out` calls are of models that the catalog in use does not price.
     """
 
     n_calls: int

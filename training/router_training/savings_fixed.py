@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from router_data.logged import load_logged
+from router_model.catalog import Catalog
 from router_model.errors import DatasetError
 from router_training.envelope import upper_envelope
 from router_training.intervals import Interval
@@ -23,13 +24,19 @@ MIN_SHARE = 0.99
 """Of the calls that were not routed, from which on their arm is that of one fixed model."""
 
 
+How = Literal["measured", "off-policy", "off-policy, expected costs"]
+
+
 class Beside(Struct, frozen=True, kw_only=True):
-    """A fixed model: measured in the arm that used it alone, or estimated off-policy (DR)."""
+    """A fixed model: measured in the arm that used it alone, or estimated off-policy (DR).
+
+    Its costs are expected ones where no routed call has a bill.
+    """
 
     model: str
     usd_per_call: Interval
     adequate: Interval
-    how: Literal["measured", "off-policy"]
+    how: How
 
 
 class References(Struct, frozen=True, kw_only=True):
@@ -55,6 +62,7 @@ def references(
     tenant: str | None,
     since_ms: int | None,
     params: TrainingParams,
+    catalog: Catalog,
     router_usd: float,
 ) -> References:
     """What fixed models cost and yield on the same traffic, as far as the log can tell.
@@ -63,7 +71,7 @@ def references(
     model that it used. A model that both tell of is taken as measured.
     """
     measured = _measured(trial, experiment)
-    found, left_out = _off_policy(state, params, tenant=tenant, since_ms=since_ms)
+    found, left_out = _off_policy(state, params, tenant=tenant, since_ms=since_ms, catalog=catalog)
     known = {one.model for one in measured}
     fixed = [*measured, *(one for one in found if one.model not in known)]
     known |= {one.model for one in found}
@@ -91,28 +99,34 @@ def _measured(trial: PaidCalls, experiment: Experiment) -> list[Beside]:
 
 
 def _off_policy(
-    state: Path, params: TrainingParams, *, tenant: str | None, since_ms: int | None
+    state: Path,
+    params: TrainingParams,
+    *,
+    tenant: str | None,
+    since_ms: int | None,
+    catalog: Catalog,
 ) -> tuple[list[Beside], dict[str, str]]:
     """Fixed models with support among the routed calls, and why others have none."""
     options = OffPolicyOptions(seed=params.seed)
     try:
-        logged = load_logged(state, rule=params.adequacy, tenant=tenant, since_ms=since_ms)
+        logged = load_logged(
+            state, rule=params.adequacy, tenant=tenant, since_ms=since_ms, catalog=catalog
+        )
         values = LogValues(logged, options.terms, n_folds=options.n_folds, seed=options.seed)
     except DatasetError as error:
         return [], {"every model": str(error)}
     models = fixed_models(values, options.limits).models
+    how: How = "off-policy" if values.has_costs else "off-policy, expected costs"
     return (
-        [one for one in map(_beside, models) if one is not None],
+        [found for one in models if (found := _beside(one, how)) is not None],
         {one.model: one.left_out for one in models if one.left_out},
     )
 
 
-def _beside(one: FixedModel) -> Beside | None:
+def _beside(one: FixedModel, how: How) -> Beside | None:
     if one.cost_usd is None or one.adequate is None:
         return None
-    return Beside(
-        model=one.model, usd_per_call=one.cost_usd, adequate=one.adequate, how="off-policy"
-    )
+    return Beside(model=one.model, usd_per_call=one.cost_usd, adequate=one.adequate, how=how)
 
 
 def _hull(fixed: list[Beside]) -> tuple[HullCorner, ...]:

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from router_data.bills import with_bills
 from router_data.observations import Observations, numbers, observe
 from router_data.rewards import DEFAULT_RULE, AdequacyRule
 from router_data.store import Columns, Store
 from router_model.catalog import Catalog
 from router_model.errors import DatasetError
 from router_model.incumbent import NAME as INCUMBENT
-from router_model.pricing import call_cost
-from router_model.types import Usage
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,10 +27,6 @@ _MORE = """
     list_filter(options, lambda x: x.model = model)[1].expected_cost as expected_usd,
     list_sum(list_transform(options, lambda x: x.probability * x.expected_cost))
         - options[1].expected_cost as exploring_usd
-"""
-_UNPRICED = """
-    select tenant, decision_id, attempt, model, "usage" as used from outcomes
-    where cost_usd is null and "usage".input_tokens is not null
 """
 
 
@@ -89,17 +84,17 @@ def load_paid(
 ) -> PaidCalls:
     """The live calls of a state folder, of sessions that began at `since_ms` or later.
 
-    A bill without a cost is priced by the catalog from its tokens, cache reads and writes
-    included. Raises DatasetError where no such call is in the log.
+    Bills are those of `router_data.bills`, priced by the catalog where needed. Raises
+    DatasetError where no such call is in the log.
     """
     with Store(state) as store:
         found = observe(store, rule=rule, tenant=tenant, more=_MORE)
-        unpriced = store.query(_UNPRICED)
+        found = with_bills(found, store, catalog)
     contexts = found.contexts
     is_kept = contexts["policy"] == INCUMBENT
     is_ours = contexts["is_live"].astype(bool) & (is_kept | (contexts["feedback"] == "bandit"))
     found = found.of_contexts(is_ours)
-    calls = _calls(found, _priced(found, unpriced, catalog))
+    calls = _calls(found)
     if since_ms is not None and calls.n:
         began = np.full(int(calls.session.max()) + 1, np.iinfo(np.int64).max)
         np.minimum.at(began, calls.session, calls.ts_ms)
@@ -110,10 +105,10 @@ def load_paid(
     return calls
 
 
-def _calls(found: Observations, cost_usd: Floats) -> PaidCalls:
+def _calls(found: Observations) -> PaidCalls:
     contexts = found.contexts
     n = len(contexts["decision_id"])
-    paid, is_billed = _paid(found, cost_usd, n)
+    paid, is_billed = _paid(found, n)
     expected = np.nan_to_num(numbers(contexts, "expected_usd"))
     last = _last_rows(found, n)
     session = _session_numbers(contexts)
@@ -138,16 +133,12 @@ def _calls(found: Observations, cost_usd: Floats) -> PaidCalls:
     return calls.select(np.lexsort((ts_ms, session)))
 
 
-def _paid(found: Observations, cost_usd: Floats, n: int) -> tuple[Floats, Bools]:
-    """Dollars of all attempts of each call, and whether the bill of each attempt is known.
-
-    An attempt that failed and says no cost has cost nothing.
-    """
-    index = found.context_index
-    is_known = np.isfinite(cost_usd) | found.rows["is_error"].astype(bool)
+def _paid(found: Observations, n: int) -> tuple[Floats, Bools]:
+    """Dollars of all attempts of each call, and whether the bill of each attempt is known."""
+    index, cost_usd = found.context_index, numbers(found.rows, "cost_usd")
     paid = np.bincount(index, weights=np.nan_to_num(cost_usd), minlength=n)
     n_rows = np.bincount(index, minlength=n)
-    n_known = np.bincount(index, weights=is_known, minlength=n)
+    n_known = np.bincount(index, weights=np.isfinite(cost_usd), minlength=n)
     return paid.astype(np.float64), np.asarray((n_rows > 0) & (n_known == n_rows))
 
 
@@ -177,19 +168,3 @@ def _session_numbers(contexts: Columns) -> Ints:
     known: dict[tuple[str, str], int] = {}
     pairs = zip(contexts["tenant"].tolist(), contexts["session"].tolist(), strict=True)
     return np.array([known.setdefault(pair, len(known)) for pair in pairs], dtype=np.int64)
-
-
-def _priced(found: Observations, unpriced: list[dict[str, Any]], catalog: Catalog) -> Floats:
-    """The cost of each row, from its tokens where it was not reported; NaN where neither is."""
-    cost = numbers(found.rows, "cost_usd")
-    if not unpriced:
-        return cost
-    keys = (found.rows[name].tolist() for name in ("tenant", "decision_id", "attempt"))
-    place = {key: row for row, key in enumerate(zip(*keys, strict=True))}
-    for bill in unpriced:
-        row = place.get((bill["tenant"], bill["decision_id"], bill["attempt"] or 0))
-        card = catalog.resolve(bill["model"] or "")
-        if row is None or card is None or card.price is None:
-            continue
-        cost[row] = call_cost(card.price, Usage(**{k: v or 0 for k, v in bill["used"].items()}))
-    return cost

@@ -38,8 +38,8 @@ class Net(Struct, frozen=True, kw_only=True):
 
     `saved_usd` on the sessions that were routed, `if_full_usd` had all sessions of the trial been,
     `per_30_days_usd` the same pace for 30 days; null where the trial is shorter than a day.
-    `usd_per_lost_answer` is what was saved for each adequate answer fewer; null where there are no
-    fewer, or adequacy was not observed.
+    `usd_per_lost_answer` is what was saved for each adequate answer fewer; null where the interval
+    of the difference does not show that there are fewer, or adequacy was not observed.
     """
 
     per_session_usd: Interval
@@ -147,12 +147,23 @@ def _trial(trial: Experiment, net: Net) -> str:
         lines.append(
             f"at this pace, all routed: {spread(net.per_30_days_usd, digits=2)} in 30 days"
         )
-    if net.usd_per_lost_answer is not None:
-        lines.append(
-            f"{number(net.usd_per_lost_answer, digits=4)} USD were saved for each adequate answer "
+    if trial.adequate is not None:
+        lines.append(_adequacy(trial.adequate.difference, net.usd_per_lost_answer))
+    return "\n".join(lines)
+
+
+def _adequacy(difference: Interval, usd_per_lost_answer: float | None) -> str:
+    if usd_per_lost_answer is not None:
+        return (
+            f"{number(usd_per_lost_answer, digits=4)} USD were saved for each adequate answer "
             "fewer: compare with what a failed step costs you"
         )
-    return "\n".join(lines)
+    if difference.low > 0.0:
+        return f"answers were adequate more often: {spread(difference)}"
+    return (
+        f"no difference in adequacy is shown: {spread(difference)} includes 0; a loss of up to "
+        f"{number(max(0.0, -difference.low))} is not ruled out"
+    )
 
 
 def _references(found: References) -> str:
@@ -204,8 +215,8 @@ def _estimate(found: Estimate, net: Interval) -> str:
         lines.append(f"static hull: {_corners(found.hull)}{gain}")
     if found.uncorrected:
         lines.append(
-            f"no bills to correct by, list prices and the ratio of all calls hold: "
-            f"{', '.join(found.uncorrected)}"
+            f"too few calls that kept their own model used {', '.join(found.uncorrected)}: list "
+            "prices and the ratio of all such calls hold (bills of routed calls are not used here)"
         )
     return "\n".join(lines)
 

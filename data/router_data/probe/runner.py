@@ -18,6 +18,7 @@ from router_data.probe.checks_stream import check_streaming
 from router_data.probe.checks_tools import check_parallel_tools, check_tool_round_trip
 from router_data.probe.client import Client, Record
 from router_data.probe.findings import Evidence, Finding, Plan
+from router_data.progress import hidden
 
 Check = Callable[[Client, Plan, Evidence], Awaitable[None]]
 Status = Literal["pass", "fail", "unknown", "not run"]
@@ -112,7 +113,9 @@ async def run_checks(
     """
     try:
         await client.greet()
-        with tqdm(total=len(run.names), desc="probe", unit="check", disable=not progress) as bar:
+        with tqdm(
+            total=len(run.names), desc="probe", unit="check", disable=hidden(progress)
+        ) as bar:
             for name in run.names:
                 bar.set_postfix_str(f"{name}, ${client.budget.spent_usd:.4f} spent")
                 await _run_one(client, plan, run, name, keep)

@@ -66,7 +66,7 @@ def drift(
     state folder, and a run of kind "drift" into MLflow.
     """
     with one_line_errors():
-        from router_training.drift_log import current_catalog
+        from router_training.catalog_in_use import current_catalog
         from router_training.drift_rates import Thresholds
         from router_training.drift_report import render_drift
         from router_training.drift_run import look_at_drift, publish

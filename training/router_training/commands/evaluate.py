@@ -149,7 +149,7 @@ def _from_data(
     require_folder(data, "--data")
     if artifact is not None:
         require_folder(artifact, "--artifact")
-    with tqdm(unit="fit", delay=1) as bar:
+    with tqdm(unit="fit", delay=1, disable=None) as bar:
 
         def progress(step: str, done: int, total: int) -> None:
             bar.total = total
@@ -174,6 +174,7 @@ def _from_data(
 def _from_log(asked: _Asked, params: TrainingParams, *, out: Path, plots: Path | None) -> None:
     from router_data.logged import load_logged
     from router_training import off_policy_plots as pictures
+    from router_training.catalog_in_use import current_catalog
     from router_training.off_policy import evaluate_policy
     from router_training.off_policy_render import render, render_skipped
     from router_training.off_policy_report import write_json
@@ -183,7 +184,11 @@ def _from_log(asked: _Asked, params: TrainingParams, *, out: Path, plots: Path |
     policy = _policy(asked)
     require_log(asked.state)
     logged = load_logged(
-        asked.state, rule=params.adequacy, tenant=asked.tenant, since_ms=asked.since_ms
+        asked.state,
+        rule=params.adequacy,
+        tenant=asked.tenant,
+        since_ms=asked.since_ms,
+        catalog=current_catalog(asked.state),
     )
     typer.echo(render_skipped(logged.skipped) + "\n")
     options = _options(asked, policy, params)

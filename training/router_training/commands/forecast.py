@@ -27,7 +27,7 @@ def forecast(
         from router_training.forecast_report import render, write_json
         from router_training.intervals import Resampling
 
-        with tqdm(unit="model", delay=1) as bar:
+        with tqdm(unit="model", delay=1, disable=None) as bar:
 
             def progress(model: str, done: int, total: int) -> None:
                 bar.total = total

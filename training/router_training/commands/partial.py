@@ -52,7 +52,7 @@ def partial(
         )
         known = rounds_from_tables(data, encoder=encoder, rule=params.adequacy)
         known = sampled(some_models(known, max_models), max_contexts, seed=params.seed)
-        with tqdm(total=study.n_steps, unit="router") as bar:
+        with tqdm(total=study.n_steps, unit="router", disable=None) as bar:
 
             def on_step(step: str) -> None:
                 bar.set_description(step)

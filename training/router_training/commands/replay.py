@@ -74,7 +74,7 @@ def replay(
             economics=economics,
             seed=seed,
         )
-        with tqdm(unit="step", delay=1) as bar:
+        with tqdm(unit="step", delay=1, disable=None) as bar:
 
             def progress(step: str, done: int, total: int) -> None:
                 bar.total = total

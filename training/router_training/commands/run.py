@@ -46,7 +46,7 @@ def run(
         registry = Registry(state)
         with (
             tempfile.TemporaryDirectory() as work,
-            tqdm(total=len(pipeline.STEPS), unit="step") as bar,
+            tqdm(total=len(pipeline.STEPS), unit="step", disable=None) as bar,
         ):
 
             def on_step(step: str) -> None:

@@ -53,7 +53,7 @@ def savings(
         from router_training.savings_report import render
 
         require_log(state)
-        with tqdm(unit="call", desc="walk sessions", delay=1) as bar:
+        with tqdm(unit="call", desc="walk sessions", delay=1, disable=None) as bar:
 
             def progress(n: int) -> None:
                 bar.update(n)
