@@ -26,7 +26,8 @@ Texts = NDArray[np.object_]
 # the model at such steps stands for it.
 _CALLS = """
     with sent as (
-        select tenant, decision_id, candidates, snapshot, model, is_live,
+        select tenant, decision_id, candidates, snapshot, model, requested_model, policy, reason,
+               is_live,
                coalesce(step_type, 'main') as step_type,
                count(*) filter (is_live) over (
                    partition by model order by ts_ms
@@ -36,7 +37,8 @@ _CALLS = """
     ),
     others as (
         select o.tenant, o.decision_id, coalesce(o.attempt, 0) as attempt, d.is_live, d.step_type,
-               case when o.model = d.snapshot then d.model else o.model end as model,
+               model_served(o.model, d.model, d.snapshot, d.requested_model, d.policy, d.reason)
+                   as model,
                case when d.is_live then d.load else 0 end as load, o."usage" as used,
                o.n_tool_calls, o.n_tool_call_chunks,
                case when json_extract_string(o.signals, '$.probe') = 'context'

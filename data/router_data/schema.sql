@@ -118,15 +118,24 @@ create macro signal(signals, path) as case json_type(signals, path)
     when 'DOUBLE' then try_cast(json_extract_string(signals, path) as double)
 end;
 
+-- The catalog's id of a decided model that an outcome names by its snapshot or, where a caller kept
+-- its own model, by the caller's name of it; any other name as it is.
+create macro model_served(reported, model, snapshot, requested_model, policy, reason) as
+    case when reported = snapshot then model
+         when policy = 'incumbent' and reported = requested_model
+             and not starts_with(reason, 'incumbent_unknown') then model
+         else reported end;
+
 -- One row per outcome of a known decision. A propensity belongs to the drawn action only:
 -- attempts with another model (fallbacks after a failure) have none, nor have the decisions of
--- another gateway. An outcome may name the drawn model by its snapshot.
+-- another gateway.
 create macro rounds_until(until_ms) as table
     select
         d.tenant, d.decision_id, d.ts_ms, d."key", d."user", d."session", d."group", d.task,
         d.dataset, d.step_type, d.request_hash, d.feedback, d.policy, d.versions,
         d.feature_schema, d.encoder, d.input_tokens as estimated_input_tokens,
-        o.attempt, case when o.model = d.snapshot then d.model else o.model end as model,
+        o.attempt,
+        model_served(o.model, d.model, d.snapshot, d.requested_model, d.policy, d.reason) as model,
         o.adequate, o.reward, o.error, o.cost_usd,
         o."usage".input_tokens as input_tokens, o."usage".cached_tokens as cached_tokens,
         o."usage".output_tokens as output_tokens, o.latency_ms, o.tool_call_latency_ms,

@@ -18,7 +18,8 @@ Texts = NDArray[np.object_]
 _TURNS = """
     with calls as (
         select d.tenant, d."session", d.decision_id, d.ts_ms, d.input_tokens,
-               coalesce(d.step_type, 'main') as step_type, d.model, d.snapshot, d.candidates
+               coalesce(d.step_type, 'main') as step_type, d.model, d.snapshot, d.candidates,
+               d.requested_model, d.policy, d.reason
         from decisions_until($1) d
         anti join (from quarantine_until($1) where kind = 'decision') q
             on q.tenant = d.tenant and q.decision_id = d.decision_id
@@ -35,8 +36,12 @@ _TURNS = """
     ),
     billed as (
         select c.*, b.used,
-               case when b.model = c.snapshot then c.model else coalesce(b.model, c.model) end
-                   as served,
+               coalesce(
+                   model_served(
+                       b.model, c.model, c.snapshot, c.requested_model, c.policy, c.reason
+                   ),
+                   c.model
+               ) as served,
                from_json(c.candidates, '[{"model": "VARCHAR", "cached_tokens": "DOUBLE"}]')
                    as options
         from calls c

@@ -56,6 +56,17 @@ def test_the_tier_is_that_of_the_chosen_model(server: Server) -> None:
     assert made["model"] == content["model"]
 
 
+def test_no_tier_is_answered_where_the_call_keeps_a_model_of_none(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    text = '[default]\nadoption = "observe"\nincumbent = "grok-4.3"\n'
+    (state / "tenants.toml").write_text(text)
+    with serving(state, systemone_tiers=json.dumps(TIERS)) as server:
+        response = systemone(server)
+        assert response.status_code == 409, response.text
+        assert "grok-4.3" in response.json()["excluded"]
+
+
 def test_tiers_may_be_named_in_any_case_or_be_models_themselves(server: Server) -> None:
     question = {"type": "choice", "criteria": {"simple": "", "nothing": ""}}
     answer = systemone(server, questions={"q": question}).json()["answers"]["q"]
@@ -186,7 +197,7 @@ def test_keys_tenants_and_scopes_hold_for_these_endpoints_too(tmp_path: Path) ->
         return {"x-router-api-key": key}
 
     acme, other = made("acme", "route", "outcomes"), made("other", "route", "outcomes")
-    asking = made("acme", "route")
+    asking, any_tenant = made("acme", "route"), made("*", "route", "outcomes")
     with serving(state, systemone_tiers=json.dumps(TIERS)) as server:
 
         def post(path: str, content: Any, headers: dict[str, str]) -> httpx.Response:
@@ -205,6 +216,13 @@ def test_keys_tenants_and_scopes_hold_for_these_endpoints_too(tmp_path: Path) ->
         assert post("/outcomes/wire", calls["/outcomes/wire"], asking).status_code == 403
         bearer = {"authorization": f"Bearer {asking['x-router-api-key']}"}
         assert post("/v1/systemone", calls["/v1/systemone"], bearer).status_code == 200
+        for kind in ("beforeRequestHook", "afterRequestHook"):
+            for headers in (any_tenant, {**any_tenant, "x-router-tenant": "acme"}):
+                refused = post("/portkey", hook(kind, CHAT), headers)
+                problem = problem_of(refused)
+                assert (refused.status_code, problem["code"]) == (403, "forbidden")
+                assert "router-serve keys create" in problem["detail"]
+        assert post("/v1/systemone", calls["/v1/systemone"], any_tenant).status_code == 200
         sent = post("/portkey", calls["/portkey"], acme).json()["transformedData"]["request"]
         reply = hook("afterRequestHook", sent["json"], response={"json": ANSWER, "statusCode": 200})
         assert post("/portkey", reply, asking).status_code == 403

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from router_model.catalog import Catalog, model_ids
-from router_model.errors import InvalidRequestError
+from router_model.errors import InvalidRequestError, NoAdmissibleModelError
 from router_model.formats import jsontext
 from router_model.types import WireFormat
 from router_serving.access import Asker
@@ -90,12 +90,18 @@ def models_of(choices: Iterable[str], tiers: Tiers, *, catalog: Catalog) -> Mapp
 def answer_of(
     answered: Answered, choices: Iterable[str], models: Mapping[str, str]
 ) -> ChoiceAnswerBody:
-    """The choice of the chosen model, with the policy's probability of each choice."""
-    chosen, given = models[answered.answer.model], answered.decided
+    """The choice of the chosen model, with the policy's probability of each choice.
+
+    Raises NoAdmissibleModelError where the call keeps a model that none of the choices has.
+    """
+    model, given = answered.answer.model, answered.decided
+    if model not in models:
+        raise NoAdmissibleModelError({model: f"{answered.answer.reason}; no choice has it"})
+    chosen = models[model]
     distribution = {} if given is None else given.decision.distribution
     shares = dict.fromkeys(choices, 0.0)
-    for model, probability in (distribution or {answered.answer.model: 1.0}).items():
-        shares[models.get(model, chosen)] += probability
+    for name, probability in (distribution or {model: 1.0}).items():
+        shares[models.get(name, chosen)] += probability
     p_adequate = answered.answer.expected.p_adequate
     return ChoiceAnswerBody(
         choice=chosen,
