@@ -102,7 +102,9 @@ def test_any_bytes_are_read_without_failing(
     found = read(tmp_path_factory.mktemp("log"), *lines)
     assert [line.call for line in found] == [None] * len(found)
     assert all(line.problem for line in found)
-    assert len(found) == sum(bool(line.strip()) for line in lines)
+    begun = b"".join(lines).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not begun.startswith((b"[", b"{")):  # else it is an array or indented objects, not lines
+        assert len(found) == sum(bool(line.strip()) for line in lines)
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
