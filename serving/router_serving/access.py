@@ -54,6 +54,15 @@ class Rights(Struct, frozen=True):
                 "here is of all of them"
             )
 
+    def check_bound(self) -> None:
+        """Raise ForbiddenError for a key of any tenant."""
+        if self.key is not None and self.tenant is None:
+            raise ForbiddenError(
+                f"{HEADER}: this key is of any tenant, expected one of a single tenant: clients "
+                "hold it here, and could name any; create one by "
+                "router-serve keys create --tenant NAME --scopes route,outcomes"
+            )
+
 
 ANYBODY: Final = Rights()
 """Where no keys are asked for, everybody may do everything."""

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -11,6 +12,9 @@ from gateway_envoy import requires_envoy, serving_envoy
 from gateway_processes import Gateway
 from raw_upstream import AFTER, BEFORE, RawUpstream, serving_raw
 from serving_process import BODIES, CHAT, Server, requires_starter, serving, wait_for
+
+from router_serving import keys_file
+from router_serving.keys import Scope
 
 pytestmark = [pytest.mark.service, requires_starter, requires_envoy]
 
@@ -106,6 +110,48 @@ def test_other_paths_are_not_asked_for(way: Way) -> None:
     assert way.other.bodies[-1] == b"\x00 anything"
     assert "x-router-decision-id" not in response.headers
     assert "x-routed-model" not in way.other.headers[-1]
+
+
+def test_the_key_and_the_tenant_are_the_gateway_s_and_nothing_of_ours_reaches_a_provider(
+    tmp_path: Path,
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+
+    def made(tenant: str, *scopes: Scope) -> str:
+        file, now = state / "keys.json", datetime.now(UTC)
+        return keys_file.create(file, tenant=tenant, scopes=scopes, now=now).text
+
+    own, foreign = made("*", "route"), made("other", "route")
+    reader = {"x-router-api-key": made("*", "read")}
+    with (
+        serving(state) as router,
+        serving_raw() as upstream,
+        serving_envoy(
+            tmp_path / "gateway",
+            router=str(router.http.base_url),
+            upstream=upstream.url,
+            api_key=own,
+            file="ext_authz.yaml",
+        ) as gateway,
+    ):
+        said = {"tenant": "other", "user": "kim", "api-key": foreign, "max-cost-usd": "1e-9"}
+        said |= {"decision-id": "of-the-client", "session": "s"}
+        headers = {f"x-router-{name}": value for name, value in said.items()}
+        headers |= {"authorization": f"Bearer {foreign}"}
+        for path in ("/v1/chat/completions", "/v1/embeddings"):
+            response = gateway.http.post(path, json=CHAT, headers=headers)
+            assert response.status_code == 200, response.text
+            seen = upstream.headers[-1]
+            assert not [name for name in seen if name.startswith("x-router-")]
+            assert not set(seen.values()) & {own, "of-the-client"}
+            is_decided = path != "/v1/embeddings"
+            assert ("x-router-decision-id" in response.headers) == is_decided
+        router.http.get("/decisions/none", headers=reader)  # waits for the log
+        (row,) = router.rows('select tenant, "user", session from decisions')
+        assert row == {"tenant": "team-a", "user": "kim", "session": "s"}
+        answer = router.http.get("/spend?group_by=tenant", headers=reader)
+        assert {group["group"] for group in answer.json()["groups"]} == {"team-a"}
 
 
 def test_without_a_router_the_last_route_answers(way: Way) -> None:

@@ -162,9 +162,9 @@ def test_many_calls_of_one_loop_and_their_outcomes_arrive(server: Server) -> Non
 
 def test_where_the_server_stops_the_fallback_answers(tmp_path: Path) -> None:
     with serving(tmp_path / "state") as stopping:
-        given = settings(stopping, fallback="gpt-6-mini", timeout_s=2.0)
+        given = settings(stopping, fallback="gpt-5.4-nano", timeout_s=2.0)
         with RouterClient(given, features=ALWAYS) as asking:
             assert asking.decide(conversation(9_000, seed=1)).policy != "static_fallback"
             stopping.stop()
             choice = asking.decide(conversation(9_000, seed=1))
-    assert (choice.model, choice.policy) == ("gpt-6-mini", "static_fallback")
+    assert (choice.model, choice.policy) == ("gpt-5.4-nano", "static_fallback")

@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.service, requires_starter]
 OPEN = ("/healthz", "/readyz")
 TOLD_TO_ALL = {"status", "warnings", "versions"}
 OF_ALL_TENANTS = ("/metrics", "/switches", "/switches/{subject}")
+OF_ONE_TENANT = ("/portkey",)
 SYSTEMONE = {
     "state": "Rename a variable",
     "questions": {"tier": {"type": "choice", "criteria": {"claude-haiku-4-5": "simple"}}},
@@ -146,7 +147,8 @@ def test_every_key_may_do_what_its_scope_and_tenant_say(
         url, call = path.format(**VALUES), CALLS.get(path, {})
         response = keyed.call(tenant, held, method, url, **call)
         shown = (method, path, tenant, held, response.text)
-        is_permitted = held in (asked, "admin") and (tenant == "*" or path not in OF_ALL_TENANTS)
+        closed = OF_ONE_TENANT if tenant == "*" else OF_ALL_TENANTS
+        is_permitted = held in (asked, "admin") and path not in closed
         if not is_permitted:
             assert response.status_code == 403, shown
             continue

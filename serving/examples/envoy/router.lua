@@ -29,24 +29,23 @@ local function headers_for(path, tenant)
     ["x-router-api-key"] = API_KEY, ["x-router-tenant"] = tenant }
 end
 
--- Who calls; nothing of it goes to the provider.
+-- Who calls; what clients tell the router is taken away, since it is not for the provider.
 local function caller(handle, path)
   local given = handle:headers()
   local headers = headers_for("/authz" .. path, TENANTS[given:get("authorization") or ""])
   for _, name in ipairs(SESSION_HEADERS) do headers[name] = given:get(name) end
   local ours = {}
   for name in pairs(given) do
-    if name:find("^x%-router") then ours[#ours + 1] = name end
+    if name:find("^x%-router%-") then ours[#ours + 1] = name end
   end
   for _, name in ipairs(ours) do given:remove(name) end
   return headers
 end
 
 -- The decision: a model and its id, or nil and why not; a limit that is reached is answered.
-local function decided(handle, raw, path)
-  local headers = caller(handle, path)
+local function decided(handle, raw, path, asking)
   if wire.only_counts(path) then return nil, nil, "counting" end
-  local told, text = handle:httpCall(CLUSTER, headers, raw, TIMEOUT_MS)
+  local told, text = handle:httpCall(CLUSTER, asking, raw, TIMEOUT_MS)
   local status = told and told[":status"]
   if status == "200" and told["x-routed-model"] then
     return told["x-routed-model"], told["x-router-decision-id"]
@@ -62,12 +61,13 @@ function envoy_on_request(handle)
   local headers = handle:headers()
   local whole = headers:get(":path")
   local path, query = whole:match("^([^?]*)(.*)$")
+  local asking = caller(handle, path)
   local buffer = is_decided(path) and handle:body()
   if not buffer then return end
   local raw = buffer:getBytes(0, buffer:length())
   local asked = wire.asked(path, raw, ALIAS)
   if not asked then return end
-  local model, decision_id, reason = decided(handle, raw, path)
+  local model, decision_id, reason = decided(handle, raw, path, asking)
   model = model or ALIAS == "*" and asked or FALLBACK
   local new_path, new_raw = wire.rewritten(path, raw, asked, model)
   if new_path ~= path then handle:headers():replace(":path", new_path .. query) end

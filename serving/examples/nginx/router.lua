@@ -1,5 +1,5 @@
 -- Asks the router which model a call gets, rewrites the call, and reports its answer.
--- One function for each phase of nginx; `setup` belongs into init_by_lua_block.
+-- One function for each phase of nginx, `hide` for calls that it is not asked for; `setup` belongs into init_by_lua_block.
 local wire = require "wire"
 
 local router = {}
@@ -14,26 +14,35 @@ local settings = {
   trip_after = 3, pause_s = 5, -- after so many failures it is not asked for so long
 }
 -- What tells one session from another, as the known clients send it.
-local SESSION_HEADERS = { "x-router-session", "x-claude-code-session-id", "thread-id",
-  "session-id", "x-session-id", "x-session-affinity", "user-agent", "traceparent" }
+local SESSION_HEADERS = { "x-router-user", "x-router-session", "x-claude-code-session-id",
+  "thread-id", "session-id", "x-session-id", "x-session-affinity", "user-agent", "traceparent" }
 
 function router.setup(given)
   for name, value in pairs(given) do settings[name] = value end
   assert(settings.fallback, "router: `fallback` names the model for when nobody decides")
 end
 
+-- The head of a call, nil where a path or a header would write more than one line of it.
+local function head_of(path, headers, n_bytes)
+  if path:find("[%c ]") then return nil end
+  local lines = { "POST " .. path .. " HTTP/1.1", "host: router", "content-length: " .. n_bytes }
+  for name, value in pairs(headers) do
+    if name:find("[^%w-]") or value:find("%c") then return nil end
+    lines[#lines + 1] = name .. ": " .. value
+  end
+  return table.concat(lines, "\r\n") .. "\r\n\r\n"
+end
+
 -- One HTTP call: status, headers and body, or nil and the reason.
 local function call(path, body, headers, timeout_ms)
+  headers["x-router-api-key"] = settings.api_key
+  local head = head_of(path, headers, #body)
+  if not head then return nil, "control characters" end
   local socket = ngx.socket.tcp()
   socket:settimeout(timeout_ms)
   local ok, err = socket:connect(settings.host, settings.port)
   if not ok then return nil, err end
-  local lines = { "POST " .. path .. " HTTP/1.1", "host: router", "content-length: " .. #body }
-  headers["x-router-api-key"] = settings.api_key
-  for name, value in pairs(headers) do
-    lines[#lines + 1] = name .. ": " .. value:gsub("[%c]", " ")
-  end
-  ok, err = socket:send({ table.concat(lines, "\r\n"), "\r\n\r\n", body })
+  ok, err = socket:send({ head, body })
   local first
   if ok then first, err = socket:receive("*l") end
   local status = tonumber(first and first:match("^HTTP/1%.1 (%d%d%d)"))
@@ -45,7 +54,8 @@ local function call(path, body, headers, timeout_ms)
     local name, value = line:match("^([^:]+):%s*(.-)%s*$")
     if name then told[name:lower()] = value end
   until line == ""
-  local length = tonumber(told["content-length"]) or 0
+  local length = tonumber(told["content-length"])
+  if not length then return nil, "no length" end
   local text = length > 0 and socket:receive(length) or ""
   if not text then return nil, "no body" end
   socket:setkeepalive(60000, 16)
@@ -74,25 +84,29 @@ end
 
 -- Who calls: the tenant is named by nginx's own configuration, never by the client.
 local function caller()
-  local given, headers = ngx.req.get_headers(0), {}
+  local given, headers, tenant = ngx.req.get_headers(0), {}, ngx.var.router_tenant
   for _, name in ipairs(SESSION_HEADERS) do
-    if type(given[name]) == "string" then headers[name] = given[name] end
+    local value = given[name]
+    if type(value) == "string" and not value:find("%c") then headers[name] = value end
   end
-  local user, tenant = given["x-router-user"], ngx.var.router_tenant
-  headers["x-router-user"] = type(user) == "string" and user or nil
   headers["x-router-tenant"] = tenant ~= "" and tenant or nil
-  for name in pairs(given) do -- nothing of these goes to the provider
-    if name:find("^x%-router%-") then ngx.req.clear_header(name) end
-  end
   return headers
 end
 
+-- What clients tell the router is not for the provider.
+function router.hide()
+  for name in pairs(ngx.req.get_headers(0)) do
+    if name:find("^x%-router%-") then ngx.req.clear_header(name) end
+  end
+end
+
 -- The decision: a model and its id, or nil and why not; a limit that is reached is answered.
-local function decided(raw)
-  local headers = caller()
+local function decided(raw, headers)
   if wire.only_counts(ngx.var.uri) then return nil, nil, "counting" end
   if is_paused() then return nil, nil, "paused" end
-  local status, told, text = call("/authz" .. ngx.var.uri, raw, headers, settings.timeout_ms)
+  -- Escaped again: nginx has decoded it, and a client may have put lines of HTTP into it.
+  local path = "/authz" .. ngx.escape_uri(ngx.var.uri, 0)
+  local status, told, text = call(path, raw, headers, settings.timeout_ms)
   if status == 200 and told["x-routed-model"] then
     ngx.shared.router:delete("failures")
     return told["x-routed-model"], told["x-router-decision-id"]
@@ -111,10 +125,13 @@ local function decided(raw)
 end
 
 function router.access()
-  local uri, raw = ngx.var.uri, body_of_request()
+  local uri, headers = ngx.var.uri, caller()
+  router.hide()
+  if uri:find("%c") then return ngx.exit(400) end -- no client means that
+  local raw = body_of_request()
   local asked = raw and wire.asked(uri, raw, settings.alias)
   if not asked then return end
-  local model, decision_id, reason = decided(raw)
+  local model, decision_id, reason = decided(raw, headers)
   model = model or settings.alias == "*" and asked or settings.fallback
   local new_uri, new_raw = wire.rewritten(uri, raw, asked, model)
   if new_uri ~= uri then ngx.req.set_uri(new_uri) end

@@ -2,7 +2,7 @@
 
 It needs this package's base dependencies and httpx (the extra `gateways`), nothing of the service.
 
-    with RouterClient(GatewaySettings(url="http://router:8080", fallback="gpt-6-mini")) as router:
+    with RouterClient(GatewaySettings(url="http://router:8080", fallback="gpt-5.4-nano")) as router:
         choice = router.decide(body, caller=Caller(tenant="acme"))
         ...
         router.report(Outcome(decision_id=choice.decision_id, model=choice.model, adequate=True))

@@ -1,7 +1,8 @@
 """`POST /portkey`: the webhook that Portkey's gateway calls before and after a request.
 
 Before it, the model of the body is set; after it, the answer is reported. Portkey names no call in
-its hooks, so the two are brought together by the content of the body.
+its hooks, so the two are brought together by the content of the body. Clients hold the key of the
+hooks and may write their headers, so it has to be bound to one tenant.
 """
 
 import time
@@ -76,6 +77,7 @@ _MODEL = msgspec.json.Decoder(Routed)
 @router.post("/portkey", include_in_schema=False)  # described in openapi
 async def post_portkey(request: Request, parts: Parts, rights: Asker) -> Response:
     """Set the model before a request, and report the answer after it."""
+    rights.check_bound()
     headers = headers_of(request.scope)
     body = await parts.endpoints.body(request.receive, headers)
     hook = jsontext.decode(_HOOK, jsontext.check_body(body))
