@@ -151,7 +151,7 @@ def _log(settings: Settings) -> str:
             os.fsync(file.fileno())
     except OSError as error:
         raise StartError(f"{place}: can't be written: {error.strerror}") from error
-    made = "" if place == settings.log_dir else f"; {settings.log_dir} will be made"
+    made = "" if place == settings.log_dir.absolute() else f"; {settings.log_dir} will be made"
     return f"{place} can be written and synced{made}"
 
 

@@ -19,6 +19,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from router_model.extras import missing_packages
 from router_serving.asgi import Message, Scope, Send
+from router_serving.redaction import as_name
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -155,7 +156,7 @@ def describe(scope: Scope, answered: Reported, *, tenant: str) -> None:
     span.set_attributes(
         {
             "router.decision_id": answer.decision_id,
-            "router.model": answer.model,
+            "router.model": as_name(answer.model),
             "router.reason": answer.reason.partition(":")[0],
             "router.tenant": tenant,
             **{f"router.{name}_us": ns // 1000 for name, ns in answered.stages.items()},
