@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple, cast
 import msgspec
 from tqdm import tqdm
 
+from router_data.progress import hidden
 from router_data.store import ReadError, connect, parquet_types, quoted
 from router_model.errors import DatasetError
 from router_model.formats.jsontext import without_lone_surrogates
@@ -130,7 +131,7 @@ def _queried(
 ) -> Iterator[Record]:
     """The rows of a query, fetched in small batches while the file is read."""
     number = 0
-    bar = tqdm(desc="import", unit="record", disable=not progress)
+    bar = tqdm(desc="import", unit="record", disable=hidden(progress))
     with connect() as connection, bar:
         try:
             answer = connection.execute(sql, list(arguments))
@@ -207,4 +208,4 @@ def _is_gzip(path: Path) -> bool:
 
 def _bar(path: Path, progress: bool) -> "tqdm[Any]":
     size = path.stat().st_size
-    return tqdm(total=size, desc="import", unit="B", unit_scale=True, disable=not progress)
+    return tqdm(total=size, desc="import", unit="B", unit_scale=True, disable=hidden(progress))
