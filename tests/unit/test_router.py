@@ -135,7 +135,7 @@ def test_a_digest_needs_an_id() -> None:
     [
         ({"messages": [object()]}, "body: got 'dict', expected JSON"),
         ({1j: 2}, "body: got 'dict', expected JSON"),
-        ("nothing", "body: got"),
+        ("nothing", "body: not valid JSON"),
     ],
 )
 def test_a_body_that_is_no_json_is_refused(body: Any, message: str) -> None:
@@ -221,7 +221,10 @@ def test_a_latency_limit_excludes_slow_models() -> None:
 
 @pytest.mark.parametrize(
     ("overrides", "code"),
-    [({"models": ("nobody",)}, "not_allowed"), ({"max_cost_usd": 1e-12}, "too_expensive")],
+    [
+        ({"min_adequacy": 0.5, "max_cost_usd": 1e-9}, "too_expensive"),
+        ({"max_cost_usd": 1e-12}, "too_expensive"),
+    ],
 )
 def test_without_an_admissible_model_every_reason_is_given(
     overrides: dict[str, object], code: str
@@ -300,7 +303,7 @@ def test_the_fallback_keeps_to_constraints_and_cost_limits() -> None:
     assert found.model == "small"
     assert found.excluded["large"].startswith("too_expensive")
     with pytest.raises(NoAdmissibleModelError):
-        decide(failing, models=())
+        decide(failing, max_cost_usd=1e-12)
 
 
 def test_an_artifact_is_loaded_with_its_policy_and_catalog(tmp_path: Path) -> None:
