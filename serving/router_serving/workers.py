@@ -92,8 +92,12 @@ class Workers:
         for number in _HANDLED:
             signal.signal(number, self._pass_on)
         self._workers = [Worker(self._serve) for _ in range(self._n_workers)]
+        next_look_s = time.monotonic() + LOOK_S
         while not self._is_ending:
-            wait([worker.process.sentinel for worker in self._workers], timeout=LOOK_S)
+            self._await_an_end(next_look_s - time.monotonic())
+            if time.monotonic() >= next_look_s:  # ends come between looks, and count as none
+                next_look_s = time.monotonic() + LOOK_S
+                self._end_the_stuck()
             codes = [self._look_after(worker) for worker in list(self._workers)]
             if not self._has_started and any(code is not None and code > 0 for code in codes):
                 self._end()  # what one could not do, the next can't either
@@ -101,14 +105,25 @@ class Workers:
             self._fill_up()
         return self._end()
 
+    def _await_an_end(self, within_s: float) -> None:
+        """Return when a worker has ended, at the latest after a time."""
+        sentinels = [worker.process.sentinel for worker in self._workers]
+        ended = wait(sentinels, timeout=max(0.0, within_s))
+        for worker in self._workers:
+            if worker.process.sentinel in ended:
+                worker.process.join()  # it hangs up shortly before it can be waited for
+
+    def _end_the_stuck(self) -> None:
+        for worker in self._workers:
+            if worker.process.is_alive() and worker.is_stuck():
+                _log.error("worker.stuck", pid=worker.process.pid)
+                worker.process.kill()
+                worker.process.join()
+
     def _look_after(self, worker: Worker) -> int | None:
-        """Take away a worker that ended or is stuck; its exit code, None while it is alive."""
+        """Take away a worker that ended; its exit code, None while it is alive."""
         process = worker.process
         self._has_started = self._has_started or worker.has_started
-        if process.is_alive() and worker.is_stuck():
-            _log.error("worker.stuck", pid=process.pid)
-            process.kill()
-            process.join()
         if process.is_alive():
             return None
         self._workers.remove(worker)

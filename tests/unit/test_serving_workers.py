@@ -99,6 +99,18 @@ def test_a_worker_that_does_not_go_round_is_replaced(tmp_path: Path) -> None:
         until(lambda: len(found.alive()) == 2 and stuck not in found.alive())
 
 
+def test_workers_that_end_do_not_make_others_seem_stuck(tmp_path: Path) -> None:
+    # Each wake-up for a process that was not quite gone counted as a look at all of them.
+    with supervised(tmp_path) as found:
+        until(lambda: len(found.alive()) == 2)
+        stays = max(found.alive())
+        for _ in range(10):
+            until(lambda: len(found.alive()) == 2)
+            os.kill(next(pid for pid in found.alive() if pid != stays), signal.SIGKILL)
+        until(lambda: len(found.alive()) == 2)
+        assert stays in found.alive()
+
+
 def test_a_frozen_supervisor_blames_nobody_when_it_thaws(tmp_path: Path) -> None:
     with supervised(tmp_path) as found:
         until(lambda: len(found.alive()) == 2)

@@ -139,7 +139,7 @@ def test_an_address_that_is_wrong_is_told_without_its_password(url: str, fault: 
 
 def test_a_missing_client_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "valkey", None)
-    with pytest.raises(LedgerError, match=r"router-model\[shared\]"):
+    with pytest.raises(LedgerError, match=r"the extra \[shared\]"):
         ValkeyStore("valkey://127.0.0.1:1")
 
 
