@@ -70,7 +70,7 @@ async def get_switches(parts: Parts, rights: Admin) -> Response:
 @router.put(
     "/switches/{subject:path}",
     response_model=SwitchOnBody,
-    responses=problems(400, 413, 422, 500, 503),
+    responses=problems(400, 408, 413, 415, 422, 431, 500, 503),
     openapi_extra=_BODY,
 )
 async def put_switch(subject: str, request: Request, parts: Parts, rights: Admin) -> Response:
