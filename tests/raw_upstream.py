@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from threaded_server import in_thread
+
 WAIT_S = 30.0
 BEFORE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":"one"}}]}\n\n'
 AFTER = (
@@ -78,13 +80,9 @@ def serving_raw() -> Iterator[RawUpstream]:
     handler = type("Handler", (_Handler,), {"upstream": upstream})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
     upstream.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
-        yield upstream
-    finally:
-        upstream.go_on.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with in_thread(server):
+        try:
+            yield upstream
+        finally:
+            upstream.go_on.set()

@@ -1,12 +1,13 @@
 """A router that answers as a script says, for faults that a real one does not show on demand."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+
+from threaded_server import in_thread
 
 DECIDED = {"decision_id": "d1", "model": "large"}
 
@@ -63,11 +64,5 @@ def scripted_router() -> Iterator[Scripted]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     script = Scripted(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with in_thread(server):
         yield script
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

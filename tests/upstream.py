@@ -18,6 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # when it runs as a program in isolated mode
 
+from threaded_server import in_thread
 from upstream_anthropic import MESSAGES
 from upstream_gemini import GEMINI
 from upstream_openai import CHAT, RESPONSES
@@ -223,16 +224,12 @@ def serving_upstream(
     upstream = Upstream(commands)
     handler = type("Handler", (_Handler,), {"upstream": upstream})
     server = _Server(("127.0.0.1", port), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
     upstream.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
-        yield upstream
-    finally:
-        upstream.stopped.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with in_thread(server):
+        try:
+            yield upstream
+        finally:
+            upstream.stopped.set()
 
 
 def main() -> None:

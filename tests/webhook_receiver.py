@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from threaded_server import in_thread
+
 
 class Receiver:
     """What was posted, and how it answers: each status once, then the last one for ever."""
@@ -58,11 +60,8 @@ def receiving(*statuses: int) -> Iterator[Receiver]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     receiver = Receiver(server, statuses or (200,))
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield receiver
-    finally:
-        receiver.released.set()
-        server.shutdown()
-        server.server_close()
+    with in_thread(server):
+        try:
+            yield receiver
+        finally:
+            receiver.released.set()
